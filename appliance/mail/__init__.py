@@ -1,0 +1,1 @@
+"""Words of mail: addresses, envelopes, replies, trace fields, reports. Standard library only."""
