@@ -1,1 +1,1 @@
-"""Words of mail: addresses, envelopes, replies, trace fields, reports. Standard library only."""
+"""The words of mail: addresses, domains, envelopes, replies, messages. Standard library only."""

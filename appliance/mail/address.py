@@ -11,6 +11,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from appliance.mail import domain as domains
+
 MAX_LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 MAX_DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2
 MAX_PATH_OCTETS = 256 + 64  # RFC 5321 §4.5.3.1.3 says 256; senders with long tags exist
@@ -97,10 +99,9 @@ def domain_key(domain: str) -> str:
     if _UNSEEN.search(domain):
         raise AddressError("malformed domain")
     try:
-        ascii_form = domain.encode("idna").decode("ascii")
-    except UnicodeError as error:
+        return domain_key(domains.normalise_hostname(domain))
+    except ValueError as error:
         raise AddressError("malformed international domain") from error
-    return domain_key(ascii_form)
 
 
 def _parse_rare(text: str) -> Address:
