@@ -54,7 +54,9 @@ class DnsServer:
         self._udp, self._tcp = _bind_both(self, host, port)
         self.host, self.port = host, self._udp.server_address[1]
         self._threads = [
-            threading.Thread(target=server.serve_forever, name="dns", daemon=True)
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="dns", daemon=True
+            )
             for server in (self._udp, self._tcp)
         ]
 

@@ -32,7 +32,7 @@ def server() -> Iterator[DnsServer]:
 def ask(request: pytest.FixtureRequest, server: DnsServer) -> Callable[[str, str], Any]:
     def over(name: str, kind: str) -> Any:
         query = dns.message.make_query(name, kind)
-        return request.param(query, server.host, port=server.port, timeout=2)
+        return request.param(query, server.host, port=server.port, timeout=0.5)
 
     return over
 
@@ -59,6 +59,6 @@ def test_failing_and_silent_names(ask: Callable[[str, str], Any]) -> None:
 
 def test_a_long_answer_is_cut_on_udp_and_whole_on_tcp(server: DnsServer) -> None:
     query = dns.message.make_query("long.example.com", "TXT")
-    short = dns.query.udp(query, server.host, port=server.port, timeout=2)
+    short = dns.query.udp(query, server.host, port=server.port, timeout=0.5)
     assert short.flags & dns.flags.TC
-    assert len(dns.query.tcp(query, server.host, port=server.port, timeout=2).answer[0]) == 20
+    assert len(dns.query.tcp(query, server.host, port=server.port, timeout=0.5).answer[0]) == 20
