@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.console import root_console_argv
 from tests.support.qmp import Qmp, QmpError
 from tests.support.wait import wait_until
 
@@ -47,6 +48,7 @@ class Hardware:
     processors: int = 2
     disk_bytes: int = 6 << 30
     guest_ports: tuple[int, ...] = (22, 25, 80, 443, 465, 587, 8443)
+    root_console: bool = True  # see tests/support/console.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ class Machine:
                 "virtio-net-pci,netdev=net0,romfile=",
             ),
             *("-device", "virtio-rng-pci"),
+            *(root_console_argv() if hardware.root_console else []),
             *("-serial", f"file:{self.serial_log}"),
             *("-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off"),
             *self._console_argv(),
