@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,19 +199,30 @@ class Box:
         )
 
     def answers_on(self, guest_port: int, *, timeout_seconds: float = 5.0) -> bool:
-        """Whether something on the box accepts connections on a forwarded port.
+        """Whether something on the box speaks on a forwarded port, plainly or by TLS.
 
-        The emulator's own side always accepts, so what counts is whether the
-        connection is still there after the box had time to refuse it, or sent data.
+        The emulator's own side accepts every connection, so accepting proves nothing:
+        a byte from the box, or a finished handshake, does.
         """
-        import socket
+        return self._speaks(guest_port, timeout_seconds) or self._shakes_hands(
+            guest_port, timeout_seconds
+        )
 
-        with socket.create_connection(
-            ("127.0.0.1", self.port(guest_port)), timeout=timeout_seconds
-        ) as probe:
-            probe.settimeout(timeout_seconds)
+    def _speaks(self, guest_port: int, timeout_seconds: float) -> bool:
+        address = ("127.0.0.1", self.port(guest_port))
+        with socket.create_connection(address, timeout=timeout_seconds) as probe:
             try:
                 probe.sendall(b"EHLO probe\r\n\r\n")
                 return bool(probe.recv(1))
             except OSError:
                 return False
+
+    def _shakes_hands(self, guest_port: int, timeout_seconds: float) -> bool:
+        address = ("127.0.0.1", self.port(guest_port))
+        context = ssl._create_unverified_context()
+        with socket.create_connection(address, timeout=timeout_seconds) as probe:
+            try:
+                context.wrap_socket(probe).close()
+            except OSError:
+                return False
+            return True

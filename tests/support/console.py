@@ -18,7 +18,6 @@ from pathlib import Path
 
 from tests.support.wait import TimedOut
 
-
 _SHELL = """\
 [Unit]
 Description=Root shell of the test bench
