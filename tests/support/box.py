@@ -129,6 +129,34 @@ class Box:
         assert found, "the kernel command line names no slot"
         return found[1]
 
+    def claim_code(self, *, timeout_seconds: float = BOOT_LIMIT_SECONDS) -> str:
+        """The claim code, read off the console as its owner reads it."""
+
+        def shown() -> str:
+            codes = re.findall(r"Claim code: *([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)", self.serial)
+            return next((code for code in reversed(codes) if code != "not"), "")
+
+        return wait_until(
+            shown, what="the claim code on the console", timeout_seconds=timeout_seconds
+        )
+
+    def wait_for_slots(self, *, timeout_seconds: float = 900.0) -> None:
+        """Wait until the box has confirmed its slot and filled the other one."""
+        for unit in ("pennypost-confirm.service", "pennypost-slots.service"):
+
+            def done(unit: str = unit) -> bool:
+                text = self.root(f"systemctl show -p ActiveState,Result {unit}")
+                if "ActiveState=failed" in text:
+                    raise AssertionError(f"{unit} failed: " + self.journal(unit))
+                return "ActiveState=active" in text
+
+            wait_until(
+                done, what=f"{unit} done", timeout_seconds=timeout_seconds, every_seconds=1.0
+            )
+
+    def journal(self, unit: str, lines: int = 40) -> str:
+        return self.ask(f"journalctl --no-pager -q -u {unit} -n {lines} -o cat")[1]
+
     # --- from outside -----------------------------------------------------
 
     def port(self, guest_port: int) -> int:

@@ -14,8 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,7 +58,7 @@ class Frozen:
     state: Path
     disk: Path
     variables: Path
-    ports: Mapping[int, int] = field(default_factory=dict)
+    serial_log: Path
 
 
 class Machine:
@@ -90,6 +89,7 @@ class Machine:
         """Put fresh overlays of a frozen machine's disks into this one."""
         overlay(self.disk, frozen.disk)
         overlay(self.variables, frozen.variables)
+        shutil.copyfile(frozen.serial_log, self.serial_log)
         return self
 
     # --- running ----------------------------------------------------------
@@ -218,7 +218,8 @@ class Machine:
             ),
             *("-device", "virtio-rng-pci"),
             *(root_console_argv() if hardware.root_console else []),
-            *("-serial", f"file:{self.serial_log}"),
+            *("-chardev", f"file,id=serial,path={self.serial_log},append=on"),
+            *("-serial", "chardev:serial"),
             *("-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off"),
             *self._console_argv(),
             *("-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off"),
