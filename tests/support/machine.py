@@ -166,7 +166,13 @@ class Machine:
         state = self.folder / "state"
         self.qmp.freeze(state)
         self.kill()
-        return Frozen(hardware=self.hardware, state=state, disk=self.disk, variables=self.variables)
+        return Frozen(
+            hardware=self.hardware,
+            state=state,
+            disk=self.disk,
+            variables=self.variables,
+            serial_log=self.serial_log,
+        )
 
     def thaw(self, frozen: Frozen) -> Self:
         return self.take_over(frozen).start(state=frozen.state)
