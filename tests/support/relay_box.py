@@ -1,4 +1,4 @@
-"""A real relay on loopback inside the test's process: sockets, spool and delivery are the product's.
+"""A real relay on loopback in the test's process: sockets, spool, delivery are the product's.
 
 >>> with RelayBox(tmp_path, {"mail.relay_domains": [f"example.org | {sink.address}"]}) as box:
 ...     with SmtpClient("127.0.0.1", box.port(Port.SMTP)) as client: ...
