@@ -121,5 +121,5 @@ class RelayBox:
         self.listener.close()
         for guest in list(self.shop.gate.sessions):
             guest._hang_up()  # type: ignore[attr-defined]
-        await self.worker.stop(5)
+        await self.worker.stop(1)
         await self.shop.spool.close()
