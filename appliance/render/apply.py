@@ -171,22 +171,30 @@ class Applier:
     def _roll_back(self, undo: "_Undo") -> list[str]:
         """Back to the old set; what could not be told to go back is named."""
         failed = []
-        if undo.switched and undo.old_folder is not None:
-            self._effects.point(self._link, undo.old_folder)
-        elif undo.switched:
-            self._link.unlink(missing_ok=True)
+        try:
+            if undo.switched:
+                self._point_back(undo)
+            if undo.folder is not None:
+                shutil.rmtree(undo.folder, ignore_errors=True)
+        except (PennypostError, OSError) as error:
+            _log.error("the old configuration could not be put back: %s", error)
+            failed.append("the configuration")
         for program, old, new in reversed(undo.told):
             try:
                 for action in program.actions(new, old):
                     self._effects.do(action)
-            except (PennypostError, OSError):
-                _log.exception("%s could not be told to go back", program.name)
+            except (PennypostError, OSError) as error:
+                _log.warning("%s could not be told to go back: %s", program.name, error)
                 failed.append(program.name)
-        if undo.folder is not None:
-            shutil.rmtree(undo.folder, ignore_errors=True)
         if not failed:  # else the next start applies the stored settings again
             self._pending.unlink(missing_ok=True)
         return failed
+
+    def _point_back(self, undo: "_Undo") -> None:
+        if undo.old_folder is not None:
+            self._effects.point(self._link, undo.old_folder)
+        else:
+            self._link.unlink(missing_ok=True)
 
     def _tidy(self, pair: HostPair) -> None:
         """After the commit. What fails here changes nothing that is in force."""
@@ -261,7 +269,9 @@ def _with_note(error: PennypostError, left_over: list[str]) -> PennypostError:
     means = "The settings were not changed; everything runs on as before."
     if left_over:
         means = (
-            "The settings were not changed, but could not be told so: " + ", ".join(left_over) + "."
+            "The settings were not changed, but this could not be told: "
+            + ", ".join(left_over)
+            + ". It is tried again when the steward starts."
         )
     old = error.finding
     return PennypostError(
