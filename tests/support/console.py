@@ -1,9 +1,9 @@
 """Root commands on a machine in the tests, over its second serial line.
 
-There is no way in built into the image. Who holds the device can change how it
-starts, and that is what the tests do: `open_console` in `tests/support/box.py`
-adds systemd's own debug shell to the kernel command line of *this copy* of the
-disk, which puts a root shell on the second serial port.
+There is no way in built into the image, and the tests change nothing on its disk.
+But who owns a (virtual) machine owns what runs on it: systemd takes extra units
+from the firmware's SMBIOS strings (systemd.system-credentials(7)), and the
+emulator hands it one, a root shell on the second serial port.
 """
 
 from __future__ import annotations
@@ -17,6 +17,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.wait import TimedOut
+
+_SHELL = """\
+[Unit]
+Description=Root shell of the test bench
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+[Service]
+Type=idle
+Environment=TERM=dumb HOME=/root
+ExecStart=/bin/bash --norc --noprofile -i
+Restart=always
+RestartSec=0
+StandardInput=tty
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/{terminal}
+TTYReset=yes
+TTYVHangup=yes
+IgnoreSIGPIPE=no
+SendSIGHUP=yes
+"""
+_WANTED = "[Unit]\nWants=bench-console.service\n"
+
+
+def root_console_argv(terminal: str = "ttyS1") -> list[str]:
+    """QEMU arguments that make systemd start a root shell on `terminal`."""
+    units = {
+        "systemd.extra-unit.bench-console.service": _SHELL.format(terminal=terminal),
+        "systemd.unit-dropin.sysinit.target": _WANTED,
+    }
+    values = [
+        f"value=io.systemd.credential.binary:{name}={base64.b64encode(text.encode()).decode()}"
+        for name, text in units.items()
+    ]
+    return ["-smbios", ",".join(["type=11", *values])]
 
 
 class CommandFailed(AssertionError):

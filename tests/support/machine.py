@@ -14,12 +14,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.console import root_console_argv
 from tests.support.qmp import Qmp, QmpError
 from tests.support.wait import wait_until
 
@@ -47,6 +47,7 @@ class Hardware:
     processors: int = 2
     disk_bytes: int = 6 << 30
     guest_ports: tuple[int, ...] = (22, 25, 80, 443, 465, 587, 8443)
+    root_console: bool = True  # see tests/support/console.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Frozen:
     state: Path
     disk: Path
     variables: Path
-    ports: Mapping[int, int] = field(default_factory=dict)
+    serial_log: Path
 
 
 class Machine:
@@ -88,6 +89,7 @@ class Machine:
         """Put fresh overlays of a frozen machine's disks into this one."""
         overlay(self.disk, frozen.disk)
         overlay(self.variables, frozen.variables)
+        shutil.copyfile(frozen.serial_log, self.serial_log)
         return self
 
     # --- running ----------------------------------------------------------
@@ -164,7 +166,13 @@ class Machine:
         state = self.folder / "state"
         self.qmp.freeze(state)
         self.kill()
-        return Frozen(hardware=self.hardware, state=state, disk=self.disk, variables=self.variables)
+        return Frozen(
+            hardware=self.hardware,
+            state=state,
+            disk=self.disk,
+            variables=self.variables,
+            serial_log=self.serial_log,
+        )
 
     def thaw(self, frozen: Frozen) -> Self:
         return self.take_over(frozen).start(state=frozen.state)
@@ -215,7 +223,9 @@ class Machine:
                 "virtio-net-pci,netdev=net0,romfile=",
             ),
             *("-device", "virtio-rng-pci"),
-            *("-serial", f"file:{self.serial_log}"),
+            *(root_console_argv() if hardware.root_console else []),
+            *("-chardev", f"file,id=serial,path={self.serial_log},append=on"),
+            *("-serial", "chardev:serial"),
             *("-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off"),
             *self._console_argv(),
             *("-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off"),

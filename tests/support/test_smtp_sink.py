@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
+from tests.support.tls import self_signed
 
 MESSAGE = b"Subject: t\xc3\xa4st\r\n\r\n.dot\r\n..dots\r\nlast\r\n"
 
@@ -59,6 +61,25 @@ def test_it_refuses_where_it_is_told_to_and_keeps_nothing(sink: SmtpSink, plan: 
     sink.plan = plan
     assert send(sink) == 451
     assert sink.messages == []
+
+
+def test_it_speaks_tls_when_it_has_a_certificate(tmp_path: Path) -> None:
+    with (
+        SmtpSink(tls=self_signed(tmp_path)) as sink,
+        SmtpClient("127.0.0.1", sink.port) as client,
+    ):
+        assert "STARTTLS" in client.hello().lines
+        client.starttls()
+        client.envelope("a@example.org", ["b@example.com"])
+        assert client.data(MESSAGE).code == 250
+        assert sink.messages[0].tls
+
+
+def test_a_dropped_250_leaves_the_message_here_and_the_client_in_doubt(sink: SmtpSink) -> None:
+    sink.plan = Plan(drop_at_end_of_data=True)
+    with pytest.raises(ConnectionError):
+        send(sink)
+    assert len(sink.messages) == 1
 
 
 @pytest.mark.full

@@ -12,7 +12,7 @@ from appliance.base.finding import Finding, PennypostError
 from appliance.render.apply import Wanted
 from appliance.render.main import boot
 from appliance.render.programs import ON_A_BOX, Command, HostName, Tell
-from tests.support.box import KEY, MAIL, Box, failing_at
+from tests.support.applied_box import KEY, MAIL, Box, failing_at
 
 SYSTEMCTL = "/usr/bin/systemctl"
 # Touches nearly every program of the table, and the certificate.

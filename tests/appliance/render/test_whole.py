@@ -17,7 +17,7 @@ from appliance.render.facts import Facts
 from appliance.render.whole import render
 from appliance.settings import schema
 from appliance.settings.schema import Settings
-from tests.support.box import KEY
+from tests.support.applied_box import KEY
 
 MAIL_ON = {
     "mail.enabled": True,
