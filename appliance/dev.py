@@ -22,11 +22,14 @@ from appliance.base import control
 from appliance.base.files import replace_file
 from appliance.base.finding import PennypostError
 from appliance.render.effects import answers_smtp, answers_web
+from hw.fake import FakePanel
+from hw.panel import BoxState, patterns
 
 START_SECONDS = 60
 STOP_SECONDS = 40  # the relay lets running transactions end
 PAUSE_SECONDS = 0.1
 RESTART_PAUSE_SECONDS = 1.0
+BOARD_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 SUPERVISOR = "dev"
 
@@ -148,19 +151,20 @@ class Supervisor:
 
     async def _keep(self) -> None:
         """Start again what ends by itself, or all of it when the code changed."""
-        watch = asyncio.create_task(self._watch()) if self._options.watch else None
+        tasks = [self._watch(), self._show_board()] if self._options.watch else []
+        beside = [asyncio.create_task(task) for task in tasks]
         ending = asyncio.create_task(self._ending.wait())
         while not self._ending.is_set():
             ends = {asyncio.create_task(c.wait()): name for name, c in self._children.items()}
             await asyncio.wait([*ends, ending], return_when=asyncio.FIRST_COMPLETED)
-            for task, name in ends.items():
-                if task.done() and not self._ending.is_set():
-                    _complain(f"{name} ended with {task.result()}; it is started again.")
+            for end, name in ends.items():
+                if end.done() and not self._ending.is_set():
+                    _complain(f"{name} ended with {end.result()}; it is started again.")
                     await self._pause(RESTART_PAUSE_SECONDS)
                     await self._start(name)
-                task.cancel()
-        if watch:
-            watch.cancel()
+                end.cancel()
+        for task in beside:
+            task.cancel()
 
     async def _watch(self) -> None:
         """For `make dev`: end everything when a file changed; `_keep` starts it again."""
@@ -172,6 +176,33 @@ class Supervisor:
                 print("the code changed; starting again", flush=True)
                 for child in self._children.values():
                     _signal(child, signal.SIGTERM)
+
+    async def _show_board(self) -> None:
+        """The fake board: a line whenever its LEDs change."""
+        panel, shown = FakePanel(), ""
+        while True:
+            state = await asyncio.to_thread(self._box_state)
+            for function, pattern in patterns(state).items():
+                panel.show(function, pattern)
+            if panel.text() != shown:
+                shown = panel.text()
+                print(f"board: {shown}", flush=True)
+            await asyncio.sleep(BOARD_SECONDS)
+
+    def _box_state(self) -> BoxState:
+        steward = self._options.run / "steward.sock"
+        try:
+            services = {s["name"]: s for s in control.call(steward, "services.status")}
+            claimed = bool(control.call(steward, "claim.status")["claimed"])
+        except PennypostError:
+            return BoxState(failing=True)
+        relay = services["relay"]
+        return BoxState(
+            claimed=claimed,
+            failing=any(s["state"] == "failing" for s in services.values()),
+            mail_wanted=bool(relay["wanted"]),
+            mail_running=relay["state"] == "running",
+        )
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -3,7 +3,7 @@
     certificate   the pair for the host name; a new one is made beside the live one
     render        everything, in memory
     write         a new folder beside the one in force
-    check         each program reads its own new file
+    verify        each program reads its own new file
     switch        one rename: the new folder is in force
     reload        each changed program
     probe         do they answer?
@@ -90,7 +90,7 @@ class Applier:
             changed = [p for p in table(dev=facts.dev) if live and p.concerns(old, files)]
             for program in changed:
                 if program.check:
-                    with step(f"check {program.name}"):
+                    with step(f"verify {program.name}"):
                         self._effects.check(program.check_argv(folder))
             with step("switch"):
                 self._pending.touch()

@@ -57,7 +57,7 @@ def test_every_step_is_reported_when_it_begins_and_when_it_ends(box: Box) -> Non
     steps = box.bring(**BIG_CHANGE)
     names = [step["step"] for step in steps if step["state"] == "done"]
     assert names[:3] == ["certificate", "render", "write"]
-    assert "check nginx" in names
+    assert "verify nginx" in names
     assert names[-1] == "commit"
     assert [step["step"] for step in steps if step["state"] == "running"] == names
     assert all(isinstance(step["seconds"], float) for step in steps)
