@@ -20,7 +20,9 @@ from appliance.settings.schema import Settings
 
 # `pennypost-2.local` is what avahi makes of the name when two boxes are in one network. The
 # other endings are those that home and office routers give; none of them is public.
-_FACTORY_NAME = re.compile(r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?")
+_FACTORY_NAME = re.compile(
+    r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?"
+)
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 

@@ -53,7 +53,9 @@ class Sessions:
         self._db = db
         self._clock = clock
 
-    def open(self, *, peer: str, user: str | None = None, language: str | None = None) -> tuple[str, Session]:
+    def open(
+        self, *, peer: str, user: str | None = None, language: str | None = None
+    ) -> tuple[str, Session]:
         """Start a session; return the id for the cookie and the session."""
         session_id = secrets.token_urlsafe(32)
         session = Session(hash_of(session_id), secrets.token_urlsafe(32), user, language)
@@ -75,7 +77,9 @@ class Sessions:
             (user, keep),
         )
 
-    def find(self, session_id: str, limits: Limits, *, endless: str | None = None) -> Session | None:
+    def find(
+        self, session_id: str, limits: Limits, *, endless: str | None = None
+    ) -> Session | None:
         """Return the live session of this id. `endless` names one that has no limits (its hash).
 
         The claiming session is endless: on a board without a battery the clock jumps by
