@@ -67,11 +67,22 @@ class Keystore:
         link = self._folder / "tls"
         return HostPair(link.resolve()) if link.exists() else None
 
+    def why_due(self, subject: Subject) -> str:
+        """Why the live pair does not do for `subject`; empty when it does."""
+        live = self.live()
+        if live is None:
+            return "there is none yet"
+        try:
+            certificate = live.certificate.read_bytes()
+            live.key.read_bytes()
+        except OSError:
+            return "its files cannot be read"
+        root = self.root().certificate_pem
+        return local_ca.why_renew(certificate, root, subject, self._clock.now())
+
     def pair_for(self, subject: Subject) -> HostPair:
         """The live pair if it covers `subject` and is in time, else a new one (not yet live)."""
-        root = self.root()
-        live = self.live()
-        why = "there is none yet" if live is None else self._why_renew(live, root, subject)
+        root, live, why = self.root(), self.live(), self.why_due(subject)
         if live is not None and not why:
             return live
         folder = self._folder / f"tls.{self._last_number() + 1}"
@@ -95,15 +106,6 @@ class Keystore:
         live = self.live()
         if live is None or live.folder != pair.folder.resolve():
             shutil.rmtree(pair.folder, ignore_errors=True)
-
-    def _why_renew(self, pair: HostPair, root: KeyPair, subject: Subject) -> str:
-        try:
-            certificate = pair.certificate.read_bytes()
-            pair.key.read_bytes()
-        except OSError:
-            return "its files cannot be read"
-        now = self._clock.now()
-        return local_ca.why_renew(certificate, root.certificate_pem, subject, now)
 
     def _write_pair(self, folder: Path, pair: KeyPair, *, group: str | None) -> None:
         draft = folder.with_name(folder.name + ".new")

@@ -3,8 +3,8 @@
 What lies in /run/pennypost/rendered, and who reads it:
 
     relay.json, web.json       our own daemons
-    nginx.conf                 nginx -c (the unit adds -g "daemon off;" and gives the folder
-                               /run/pennypost-nginx for pid and temporary files)
+    nginx.conf                 nginx -c (the unit gives the folder /run/pennypost-nginx for its
+                               pid and temporary files)
     nftables.conf              nft -f
     unbound.conf               unbound -c (-d -p by the unit)
     timesyncd.conf             drop-in of systemd-timesyncd

@@ -19,6 +19,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,14 @@ from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.certs import local_ca
 from appliance.certs.keystore import HostPair, Keystore
 from appliance.render.effects import Effects
-from appliance.render.facts import ALWAYS_NAMES, Facts, Place, gather, own_addresses
+from appliance.render.facts import (
+    ALWAYS_NAMES,
+    Facts,
+    Place,
+    addresses_for_certificate,
+    gather,
+    own_addresses,
+)
 from appliance.render.nftables import mail_is_on
 from appliance.render.programs import Files, Program, table
 from appliance.render.whole import render
@@ -110,9 +118,7 @@ class Applier:
 
     def certificate_is_due(self, settings: Settings) -> bool:
         """Whether applying would make a new certificate."""
-        pair = self._keystore.pair_for(_subject(settings))
-        self._keystore.discard(pair)
-        return bool(pair.renewed_because)
+        return bool(self._keystore.why_due(_subject(settings)))
 
     def facts(self, settings: Settings, *, claimed: bool) -> Facts:
         """The facts as they are in force."""
@@ -158,7 +164,7 @@ class Applier:
             self._keystore.discard(pair)
             if isinstance(error, PennypostError):
                 raise _with_note(error, left_over) from error
-            if isinstance(error, OSError):
+            if isinstance(error, OSError | sqlite3.Error):
                 raise _with_note(_io_refusal(error), left_over) from error
             raise
 
@@ -238,14 +244,14 @@ def read_set(folder: Path | None) -> dict[str, bytes]:
 
 def _subject(settings: Settings) -> local_ca.Subject:
     """What the certificate has to cover: the mail server's name comes first."""
-    return local_ca.covered((settings.mail.hostname, *ALWAYS_NAMES), own_addresses())
+    addresses = addresses_for_certificate(own_addresses())
+    return local_ca.covered((settings.mail.hostname, *ALWAYS_NAMES), addresses)
 
 
-def _io_refusal(error: OSError) -> PennypostError:
-    where = f" ({error.filename})" if error.filename else ""
+def _io_refusal(error: Exception) -> PennypostError:
     return Refused.because(
         "apply",
-        f"The box could not write: {error.strerror or error}{where}.",
+        f"The box could not write: {error}.",
         "Look whether its storage is full or failing.",
     )
 

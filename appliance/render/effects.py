@@ -8,7 +8,8 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from appliance.render.programs import Action, Command, HostName, Tell
 
 COMMAND_TIMEOUT_SECONDS = 60
 PROBE_TIMEOUT_SECONDS = 10
+PROBE_PAUSE_SECONDS = 0.1
 # The rendered files whose content is where a symbolic link points.
 LINKS = frozenset({"localtime"})
 # Files with secrets, and who may read them beside root.
@@ -102,19 +104,57 @@ class Machine:
             self.do(action.otherwise)
 
     def probe_smtp(self, port: int, *, tls: bool) -> None:
-        with _connection(port, tls=tls, what="The mail service") as sock:
-            _expect(sock, b"220", port)
-            sock.sendall(b"EHLO localhost\r\n")
-            _expect(sock, b"250", port)
-            sock.sendall(b"QUIT\r\n")
+        _until_it_answers(lambda: _greet_relay(port, tls=tls))
 
     def probe_web(self, port: int, *, tls: bool) -> None:
-        with _connection(port, tls=tls, what="The web interface") as sock:
-            # Any answer of its own will do, also 421 for the name; not nginx's 502 and 504.
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = sock.makefile("rb").readline(512).split(b" ")
-            if len(status) < 2 or not status[1].isdigit() or status[1] in (b"502", b"504"):
-                raise Refused.because("probe.web", f"No page is answered on port {port}.")
+        _until_it_answers(lambda: _ask_page(port, tls=tls))
+
+
+def _until_it_answers(probe: Callable[[], None]) -> None:
+    """A daemon that was just told may need a moment; the last finding is the one that counts."""
+    deadline = time.monotonic() + PROBE_TIMEOUT_SECONDS
+    while True:
+        try:
+            return probe()
+        except Refused:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PROBE_PAUSE_SECONDS)
+
+
+def answers_smtp(port: int, *, tls: bool) -> bool:
+    """Whether a relay answers on `port` just now."""
+    return _holds(lambda: _greet_relay(port, tls=tls))
+
+
+def answers_web(port: int, *, tls: bool) -> bool:
+    """Whether pages are answered on `port` just now."""
+    return _holds(lambda: _ask_page(port, tls=tls))
+
+
+def _holds(probe: Callable[[], None]) -> bool:
+    try:
+        probe()
+    except Refused:
+        return False
+    return True
+
+
+def _greet_relay(port: int, *, tls: bool) -> None:
+    with _connection(port, tls=tls, what="The mail service") as sock:
+        _expect(sock, b"220", port)
+        sock.sendall(b"EHLO localhost\r\n")
+        _expect(sock, b"250", port)
+        sock.sendall(b"QUIT\r\n")
+
+
+def _ask_page(port: int, *, tls: bool) -> None:
+    """Any answer of its own will do, also 421 for the name; not nginx's 502 and 504."""
+    with _connection(port, tls=tls, what="The web interface") as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        status = sock.makefile("rb").readline(512).split(b" ")
+        if len(status) < 2 or not status[1].isdigit() or status[1] in (b"502", b"504"):
+            raise Refused.because("probe.web", f"No page is answered on port {port}.")
 
 
 def _write_file(path: Path, data: bytes) -> None:
@@ -131,7 +171,7 @@ def _write_file(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _connection(port: int, *, tls: bool, what: str):  # type: ignore[no-untyped-def]
+def _connection(port: int, *, tls: bool, what: str) -> Iterator[socket.socket]:
     """A connection to this machine; a failure in it is a finding about `what`."""
     context = ssl.create_default_context()
     context.check_hostname = False

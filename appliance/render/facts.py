@@ -13,6 +13,7 @@ from appliance.certs.keystore import HostPair
 
 LOCAL_NAME = "pennypost.local"
 ALWAYS_NAMES = (LOCAL_NAME, "localhost")
+ALWAYS_ADDRESSES = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class Facts:
     root_certificate: Path
     claim_code: str = field(default="", repr=False)
     addresses: tuple[str, ...] = ()
-    resolver: str = ""  # address@port for our own look-ups; empty: /etc/resolv.conf
-    ports: Ports = Ports()
+    resolver: str = ""  # address:port for our own look-ups; empty: /etc/resolv.conf
+    ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
 
@@ -77,7 +78,7 @@ class Place:
     run: Path
     dev: bool = False
     resolver: str = ""
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
 
@@ -95,7 +96,7 @@ class Place:
 
 
 BOX = Place(
-    data=Path("/data/pennypost"), run=Path("/run/pennypost"), resolver="127.0.0.1@53"
+    data=Path("/data/pennypost"), run=Path("/run/pennypost"), resolver="127.0.0.1:53"
 )  # the resolver is the box's own unbound
 
 
@@ -150,6 +151,13 @@ def own_addresses() -> tuple[str, ...]:
     v4 = addresses_of_fib_trie(_text(Path("/proc/net/fib_trie")))
     v6 = addresses_of_if_inet6(_text(Path("/proc/net/if_inet6")))
     return tuple(sorted({*v4, *v6}))
+
+
+def addresses_for_certificate(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those that stay: many lines change the prefix of global IPv6 addresses every day."""
+    parsed = [ipaddress.ip_address(text) for text in addresses]
+    lasting = [str(ip) for ip in parsed if ip.version == 4 or ip.is_private]
+    return (*ALWAYS_ADDRESSES, *lasting)
 
 
 def addresses_of_fib_trie(text: str) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """nginx.conf: the TLS front. Everything goes to the web unit's socket; it decides what is shown.
 
-A whole configuration for `nginx -c ... -g "daemon off;"`. It must do on a read-only root: the pid, the temporary
-folders and the logs are under /run/pennypost-nginx (the unit's RuntimeDirectory) or go to the
-journal. Security headers are the application's, so that one place answers for them.
+A whole configuration for `nginx -c FILE`. It must do on a read-only root: the
+pid and the temporary folders are under /run/pennypost-nginx (the unit's RuntimeDirectory), errors
+go to the journal. Security headers are the application's, so that one place answers for them.
 """
 
 from appliance.render.facts import Facts
@@ -19,8 +19,7 @@ RUNTIME = "/run/pennypost-nginx"
 def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     """The configuration for this box's certificate; no setting changes it so far."""
     tls = "\n".join(
-        f"        listen {port} ssl default_server;\n"
-        f"        listen [::]:{port} ssl default_server;"
+        f"        listen {port} ssl default_server;\n        listen [::]:{port} ssl default_server;"
         for port in HTTPS_PORTS
     )
     return {FILE: _TEMPLATE.format(tls=tls, facts=facts, **_CONSTANTS).encode()}
@@ -34,6 +33,7 @@ user www-data;
 worker_processes 1;
 pid {runtime}/nginx.pid;
 error_log stderr warn;
+daemon off;
 
 events {{
     worker_connections 512;

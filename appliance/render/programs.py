@@ -75,7 +75,7 @@ class Program:
         if self.switch and self.switch not in new:
             return (Command((SYSTEMCTL, "stop", *self.units)),)
         if self.switch and self.switch not in old:
-            return (Command((SYSTEMCTL, "restart", *self.units)),)
+            return (Command((SYSTEMCTL, "start", *self.units)),)
         return self.changed
 
     def check_argv(self, folder: Path) -> tuple[str, ...]:

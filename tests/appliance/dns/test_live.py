@@ -65,7 +65,9 @@ def test_a_failure_is_temporary_and_never_an_answer(name: str) -> None:
         _ask(name, "A")
 
 
-@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example", "..", "é" * 300])
+@pytest.mark.parametrize(
+    "name", ["a..b", "x" * 64 + ".example", "..", "é" * 300], ids=["gap", "label", "dots", "long"]
+)
 def test_a_name_that_cannot_be_does_not_exist(name: str) -> None:
     with pytest.raises((NoSuchName, TemporaryDnsError)):
         _ask(name, "MX")
