@@ -39,7 +39,7 @@ def wait_seconds(failures: int) -> float:
     """How long to wait after so many failures: 0, ..., 1, 2, 4, ... 300."""
     if failures < FREE_FAILURES:
         return 0.0
-    return min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures - FREE_FAILURES, 20))
+    return float(min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures - FREE_FAILURES, 20)))
 
 
 class Throttle:
