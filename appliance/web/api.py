@@ -33,7 +33,7 @@ def _status() -> dict[str, Any]:
         "state": now.state,
         "settings_revision": view.revision,
         "mail": now.relay,
-        "services": now.services,
+        "services": [{k: v for k, v in s.items() if k != "since_at"} for s in now.services],
         "findings": [finding.to_json() for finding in now.findings],
     }
 

@@ -18,6 +18,7 @@ from appliance.dns.resolver import Resolver
 from appliance.web import (
     api,
     dns_guide,
+    forms,
     guard,
     home,
     landing,
@@ -100,6 +101,9 @@ def _teach_templates(app: Flask) -> None:
         static=static,
         csrf=_csrf_field,
         mend=home.mend,
+        PLACES=dns_guide.PLACES,
+        SOON=dns_guide.SOON,
+        choices=forms.CHOICES,
         languages=LANGUAGES,
         Result=Result,
     )
@@ -158,7 +162,7 @@ def _page_frame() -> dict[str, Any]:
 def _error_page(status: int, finding: Finding, number: str = "") -> tuple[str, int]:
     if getattr(g, "visit", None) is None:
         return finding.say, status
-    return render_template("errors/error.html", finding=finding, number=number), status
+    return render_template("errors/error.html", trouble=finding, number=number), status
 
 
 def _http_error(error: HTTPException) -> Any:

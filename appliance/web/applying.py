@@ -19,6 +19,7 @@ from typing import Any
 from appliance.accounts.store import Accounts
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding, PennypostError, Result
+from appliance.settings import schema
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS, Daemon
 from appliance.web.db import Database
 from appliance.web.draft import Draft
@@ -128,7 +129,8 @@ class Applying:
         answers = self._draft.answers()
         name = str(answers["administrator.name"])
         password_hash = str(answers["administrator.password_hash"])
-        settings = {n: v for n, v in answers.items() if not n.startswith("administrator.")}
+        known = schema.by_name()
+        settings = {n: v for n, v in answers.items() if n in known}
         self._step(
             N_("Store the administrator"),
             lambda: self._accounts.put_administrator(name=name, password_hash=password_hash),

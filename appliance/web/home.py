@@ -12,6 +12,7 @@ from appliance.base.finding import Finding, PennypostError, Result
 from appliance.settings import checks
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
+from appliance.web.words import parse_time
 
 pages = Blueprint("home", __name__)
 
@@ -52,7 +53,9 @@ def _services() -> tuple[list[Mapping[str, Any]], list[Finding]]:
         raw = services().steward.ask("services.status", timeout_seconds=10.0)
     except PennypostError as error:
         return [], [error.finding]
-    found: list[Mapping[str, Any]] = [s for s in raw or () if isinstance(s, dict)]
+    found: list[Mapping[str, Any]] = [
+        {**s, "since_at": parse_time(s.get("since"))} for s in raw or () if isinstance(s, dict)
+    ]
     return found, [_failing(s) for s in found if s.get("state") == "failing"]
 
 
@@ -144,6 +147,12 @@ def mend(finding: Finding) -> tuple[str, str] | None:
         if finding.check.startswith(start):
             return address, _(words)
     return None
+
+
+@pages.get("/more")
+def more() -> str:
+    """The fifth place of the bar on a phone."""
+    return render_template("home/more.html", place="more")
 
 
 @pages.get("/")

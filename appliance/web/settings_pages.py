@@ -166,7 +166,7 @@ def _page(
         revision=revision,
         entries=entries,
         rows=rows,
-        finding=finding,
+        finding_shown=finding,
         enabled=enabled,
         mail_state=state,
         mail_why=why,
