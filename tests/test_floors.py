@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [  # lowest first
         "appliance.render",
     },
     {"appliance.relay", "appliance.steward", "hw.main"},
-    {"appliance.web", "appliance.cli"},
+    {"appliance.web", "appliance.cli", "appliance.dev"},
 ]
 
 DOORS = {  # library: the only modules that may import it

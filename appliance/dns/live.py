@@ -29,6 +29,7 @@ class LiveResolver:
         lifetime_seconds: float = 10,
         cache_size: int = 2000,
     ) -> None:
+        self.address, self.port = address, port
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.nameservers = [address]
         self._resolver.port = port

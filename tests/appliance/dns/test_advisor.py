@@ -49,7 +49,7 @@ def test_a_smarthost_is_in_the_spf_record() -> None:
     settings = schema.from_json(
         {"outbound.mode": "smarthost", "outbound.smarthost_host": "smtp.isp.example"}, SETTINGS
     )
-    spf = [r.value for r in wanted(settings) if r.type == "TXT"][0]
+    spf = next(r.value for r in wanted(settings) if r.type == "TXT")
     assert spf == "v=spf1 mx a:smtp.isp.example -all"
 
 
