@@ -53,8 +53,15 @@ prepare_table() {
 		return 1
 	}
 	# The root is mounted from this disk, so the kernel cannot read the table
-	# anew; partx tells it the one change.
-	[ ! -b "$1" ] || partx --update "$1"
+	# anew; partx tells it the one change (and would forget the labels of all
+	# partitions if it were to tell more).
+	[ -b "$1" ] || return 0
+	number=$(partition_of "${1#/dev/}" data | sed 's/.*[^0-9]//')
+	if [ -n "$start" ]; then
+		partx --add --nr "$number" "$1"
+	else
+		partx --update --nr "$number" "$1"
+	fi
 }
 
 # Makes or checks the file system of a partition. Never formats one that
@@ -107,7 +114,7 @@ prepare_folders() {
 # Links of the boot disk's partitions under /dev/pennypost/, by label.
 write_udev_rule() {
 	mkdir -p /run/udev/rules.d
-	echo "SUBSYSTEM==\"block\", DEVPATH==\"*/block/$1/*\", ENV{PARTNAME}==\"?*\", SYMLINK+=\"pennypost/\$env{PARTNAME}\"" \
+	echo "SUBSYSTEM==\"block\", DEVPATH==\"*/block/$1/*\", ENV{ID_PART_ENTRY_NAME}==\"?*\", SYMLINK+=\"pennypost/\$env{ID_PART_ENTRY_NAME}\"" \
 		>/run/udev/rules.d/90-pennypost-slots.rules
 }
 
