@@ -1,0 +1,1 @@
+"""The hardware the box touches: LEDs, buttons, disks."""

@@ -1,0 +1,1 @@
+"""How the image is made. A tower of its own: it copies appliance/ and hw/, never imports them."""

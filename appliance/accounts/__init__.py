@@ -1,0 +1,1 @@
+"""Who may sign in: administrators and API tokens, kept in accounts.db."""

@@ -1,0 +1,1 @@
+"""Tools that every room may use: time, files, subprocesses, control sockets, findings."""

@@ -1,0 +1,1 @@
+"""Certificates: the box's own root, and the store of the pair that is live."""

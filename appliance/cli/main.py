@@ -1,0 +1,136 @@
+"""The verbs and their arguments."""
+
+import argparse
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from appliance.base.finding import PennypostError
+from appliance.cli import box, people, queue, settings
+from appliance.cli.context import Context, show_finding
+
+Verb = Callable[[Context, argparse.Namespace], None]
+BOX_DATA, BOX_RUN = Path("/data/pennypost"), Path("/run/pennypost")
+DONE, REFUSED, USAGE = 0, 1, 2
+
+
+class Verbs:
+    """A parser with verbs below it; every one of them takes the common options too."""
+
+    def __init__(self, parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+        self._common = common
+        self._below = parser.add_subparsers(required=True, metavar="VERB")
+
+    def group(self, name: str, help: str) -> "Verbs":
+        parser = self._below.add_parser(name, help=help, parents=[self._common])
+        return Verbs(parser, self._common)
+
+    def verb(self, name: str, do: Verb, help: str, **defaults: Any) -> argparse.ArgumentParser:
+        parser = self._below.add_parser(name, help=help, parents=[self._common])
+        parser.set_defaults(do=do, **defaults)
+        return parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="pennypost",
+        description="The command line of a Pennypost box.",
+        epilog="Exit status: 0 done, 1 refused (the finding is printed), 2 wrong usage.",
+    )
+    top.add_argument("--data", type=Path, metavar="DIR", help="the data of scripts/dev")
+    top.add_argument("--run", type=Path, metavar="DIR", help="where the control sockets are")
+    top.add_argument("--json", action="store_true", default=False, help="print JSON")
+    # Given again behind the verb; SUPPRESS keeps what stood before it.
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    common.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    common.add_argument("--run", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    verbs = Verbs(top, common)
+    _settings(verbs.group("settings", "look at and change settings"))
+    _queue(verbs.group("queue", "mail that waits"))
+    verbs.verb("trace", queue.trace, "what became of a message").add_argument(
+        "search", help="queue id or address"
+    )
+    verbs.verb("status", box.status, "services, claim and queue")
+    _dns(verbs.group("dns", "the records to publish"))
+    claim = verbs.group("claim", "whose the box is")
+    claim.verb("show", box.claim_show, "the claim code")
+    claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
+    _people(verbs)
+    verbs.verb("reboot", box.reboot, "start the box again")
+    return top
+
+
+def _settings(verbs: Verbs) -> None:
+    verbs.verb("show", settings.show, "all settings")
+    verbs.verb("get", settings.get, "one setting").add_argument("name")
+    set_ = verbs.verb("set", settings.set_, "change settings")
+    set_.add_argument("changes", nargs="+", metavar="NAME=VALUE")
+    export = verbs.verb("export", settings.export, "settings JSON, secrets included")
+    export.add_argument("file", nargs="?", type=Path)
+    export.add_argument("--without-secrets", action="store_true")
+    import_ = verbs.verb("import", settings.import_, "settings JSON from a file or -")
+    import_.add_argument("file", type=Path)
+    import_.add_argument("--merge", action="store_true", help="keep what the file does not name")
+    history = verbs.verb("history", settings.history, "who changed what")
+    history.add_argument("--limit", type=int, default=50)
+    verbs.verb("undo", settings.undo, "take a change back").add_argument("revision", type=int)
+    verbs.verb("schema", settings.describe, "what every setting means")
+
+
+def _queue(verbs: Verbs) -> None:
+    list_ = verbs.verb("list", queue.list_, "the messages that wait")
+    list_.add_argument("--search", default="")
+    list_.add_argument("--state", default="")
+    list_.add_argument("--offset", type=int, default=0)
+    list_.add_argument("--limit", type=int, default=queue.PAGE)
+    verbs.verb("show", queue.show, "one message").add_argument("id")
+    for order, help in (
+        ("send", "try now"),
+        ("hold", "do not try until released"),
+        ("release", "try again"),
+        ("delete", "remove without a notice"),
+    ):
+        verb = verbs.verb(order, queue.order, help, order=order)
+        verb.add_argument("ids", nargs="*")
+        verb.add_argument("--all", action="store_true")
+        verb.add_argument("--search", default="")
+
+
+def _dns(verbs: Verbs) -> None:
+    check = verbs.verb("check", box.dns_check, "compare with what resolves")
+    check.add_argument("--resolver", default="", metavar="ADDR:PORT")
+    check.add_argument("--address", action="append", default=[], help="the box's public address")
+
+
+def _people(verbs: Verbs) -> None:
+    admin = verbs.group("admin", "administrators")
+    admin.verb("list", people.admin_list, "who may sign in")
+    set_ = admin.verb("set", people.admin_set, "make one; password from standard input")
+    set_.add_argument("name")
+    admin.verb("remove", people.admin_remove, "take one away").add_argument("name")
+    token = verbs.group("token", "API tokens")
+    token.verb("list", people.token_list, "the tokens there are")
+    token.verb("add", people.token_add, "make one; it is shown once").add_argument("label")
+    token.verb("remove", people.token_remove, "take one away").add_argument("id", type=int)
+
+
+def context_of(args: argparse.Namespace) -> Context:
+    """Where the box is. With --data its run folder is below it, without it is this machine."""
+    data = args.data.resolve() if args.data else BOX_DATA
+    run = args.run or (data / "run" if args.data else BOX_RUN)
+    return Context(data=data, run=run, json=args.json, author=f"cli:{getpass.getuser()}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)  # ends with 2 by itself
+    try:
+        args.do(context_of(args), args)
+    except PennypostError as error:
+        show_finding(error.finding, as_json=args.json)
+        return REFUSED
+    except BrokenPipeError:
+        return DONE
+    return DONE

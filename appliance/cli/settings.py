@@ -1,0 +1,190 @@
+"""`settings ...`: by the steward when it runs; else straight in the store, and it says so.
+
+A value on the command line is JSON if it reads as JSON, else text; a list may be given as its
+entries parted by commas or line breaks.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.base.clock import SystemClock
+from appliance.base.finding import Refused
+from appliance.cli.context import Context, table
+from appliance.settings import schema
+from appliance.settings.store import Store
+
+OFFLINE = "Nothing runs here; the settings were changed on disk and take force at the next start."
+
+
+def show(context: Context, args: argparse.Namespace) -> None:
+    """All settings."""
+    context.show(_shown(context)["settings"], _as_lines)
+
+
+def get(context: Context, args: argparse.Namespace) -> None:
+    """One setting."""
+    shown = _shown(context)["settings"]
+    if args.name not in shown:
+        schema.parse_value(args.name, None)  # refuses by the name, or by the kept secret
+        raise Refused.because(f"settings.{args.name}", f"{args.name} is kept secret.")
+    context.show(shown[args.name], _as_text)
+
+
+def set_(context: Context, args: argparse.Namespace) -> None:
+    """Change settings: NAME=VALUE ..., or NAME VALUE."""
+    changes = _changes(args.changes)
+    if context.steward_runs():
+        done = context.steward("settings.change", {"changes": changes, "author": context.author})
+    else:
+        revision, changed = _store(context).change(changes, author=context.author)
+        context.note(OFFLINE)
+        done = {"revision": revision, "changed": list(changed)}
+    context.show(done, _as_done)
+
+
+def export(context: Context, args: argparse.Namespace) -> None:
+    """All settings with their secrets, as `settings import` takes them."""
+    secrets = not args.without_secrets
+    if context.steward_runs():
+        settings = context.steward("settings.export", {"secrets": secrets})
+    else:
+        settings = schema.to_json(_store(context).current()[1], secrets=secrets)
+    text = json.dumps(settings, ensure_ascii=False, indent=2)
+    if args.file is None:
+        print(text)
+        return
+    args.file.touch(mode=0o600)
+    args.file.write_text(text + "\n")
+
+
+def import_(context: Context, args: argparse.Namespace) -> None:
+    """Settings from a JSON file or `-`; with --merge what it does not name stays."""
+    raw = schema.flatten(_read(args.file))
+    if context.steward_runs():
+        done = _import_running(context, raw, merge=args.merge)
+    else:
+        store = _store(context)
+        planned = store.planned(raw) if args.merge else store.planned_replacement(raw)
+        revision, changed = store.commit(planned, author=context.author)
+        context.note(OFFLINE)
+        done = {"revision": revision, "changed": list(changed)}
+    context.show(done, _as_done)
+
+
+def _import_running(context: Context, raw: Mapping[str, Any], *, merge: bool) -> Any:
+    if merge:
+        return context.steward("settings.change", {"changes": raw, "author": context.author})
+    return context.steward("settings.replace", {"settings": raw, "author": context.author})
+
+
+def history(context: Context, args: argparse.Namespace) -> None:
+    """Who changed what, newest first."""
+    if context.steward_runs():
+        changes = context.steward("settings.history", {"limit": args.limit})
+    else:
+        changes = [change.to_json() for change in _store(context).history(args.limit)]
+    context.show(changes, _as_history)
+
+
+def undo(context: Context, args: argparse.Namespace) -> None:
+    """Take one change back."""
+    if context.steward_runs():
+        order = {"revision": args.revision, "author": context.author}
+        done = context.steward("settings.undo", order)
+    else:
+        store = _store(context)
+        planned = store.planned_undo(args.revision)
+        revision, changed = store.commit(planned, author=context.author)
+        context.note(OFFLINE)
+        done = {"revision": revision, "changed": list(changed)}
+    context.show(done, _as_done)
+
+
+def describe(context: Context, args: argparse.Namespace) -> None:
+    """The description of every setting."""
+    described = [field.describe() for field in schema.fields()]
+    context.show(described, _as_description)
+
+
+def _shown(context: Context) -> Mapping[str, Any]:
+    if context.steward_runs():
+        shown: Mapping[str, Any] = context.steward("settings.show")
+        return shown
+    revision, settings = _store(context).current()
+    return {"revision": revision, "settings": schema.to_json(settings)}
+
+
+def _store(context: Context) -> Store:
+    path = context.data / "settings" / "settings.db"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused.because("settings.store", f"{path.parent}: {error.strerror}.") from error
+    return Store(path, SystemClock())
+
+
+def _changes(words: list[str]) -> dict[str, Any]:
+    """`NAME VALUE` or any number of `NAME=VALUE`."""
+    if len(words) == 2 and "=" not in words[0]:
+        words = ["=".join(words)]
+    changes = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise Refused.because("settings", f"{word!r} has no value.", "Write NAME=VALUE.")
+        changes[name] = _value(name, value)
+    return changes
+
+
+def _value(name: str, text: str) -> Any:
+    field = schema.by_name().get(name)
+    if field is not None and field.kind in ("text", "choice"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    if field is not None and field.kind == "list":
+        return [part.strip() for part in text.replace("\n", ",").split(",") if part.strip()]
+    return text
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if str(path) == "-" else path.read_text())
+    except (OSError, ValueError) as error:
+        raise Refused.because("settings.file", f"{path} cannot be read: {error}.") from error
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _as_lines(settings: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name} = {_as_text(value)}" for name, value in settings.items())
+
+
+def _as_done(done: Mapping[str, Any]) -> str:
+    if not done["changed"]:
+        return "Nothing to change."
+    return f"Changed: {', '.join(done['changed'])} (number {done['revision']} in the history)."
+
+
+def _as_history(changes: list[Mapping[str, Any]]) -> str:
+    rows = [
+        (change["revision"], change["at"][:19], change["author"], f"{name}: {old!r} → {new!r}")
+        for change in changes
+        for name, (old, new) in change["changes"].items()
+    ]
+    return table(rows, ("number", "at (UTC)", "by", "what"))
+
+
+def _as_description(fields: list[Mapping[str, Any]]) -> str:
+    rows = [
+        (f["name"], f["type"], f["unit"] or "-", _as_text(f["default"]), f["help"]) for f in fields
+    ]
+    return table(rows, ("name", "type", "unit", "default", "help"))

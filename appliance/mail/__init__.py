@@ -1,0 +1,1 @@
+"""The words of mail: addresses, domains, envelopes, replies, messages. Standard library only."""

@@ -1,0 +1,50 @@
+"""Who may send to whom: the rule that keeps the box from being an open relay (FEATURES G6).
+
+From strangers mail is taken for our own domains and for relay domains, and for nothing else.
+Clients in trusted networks, and people who signed in, may send anywhere. The submission ports
+are for them alone (RFC 6409 §4.3).
+"""
+
+from appliance.mail import reply as replies
+from appliance.policy.rules import Rules
+from appliance.policy.verdict import Facts, Verdict, reject
+
+# Local parts that an older next hop might read as a route of its own: user%other@here,
+# other!user@here, "user@other"@here. With them a stranger would relay through it.
+_ROUTING = frozenset("%!@")
+
+
+def submission_needs_sign_in(facts: Facts, rules: Rules) -> Verdict | None:
+    """On 587 and 465 only our own people are served."""
+    if not facts.port.is_submission or facts.is_ours:
+        return None
+    return reject("sign_in", replies.SIGN_IN_FIRST, "not signed in, and not a trusted network")
+
+
+def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
+    """Strangers reach our mail domains and relay domains only."""
+    recipient = facts.recipient
+    if facts.is_ours or recipient is None:
+        return None
+    domain = recipient.domain_key or rules.main_domain
+    if domain not in rules.mail_domains and domain not in rules.relay_domains:
+        return reject("relay_access", replies.NO_RELAYING, f"{domain} is not a domain of ours")
+    if not _ROUTING.isdisjoint(recipient.local):
+        return reject("relay_access", replies.NO_RELAYING, "the address holds a route of its own")
+    return None
+
+
+def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
+    """Our own mail domains have no mailboxes yet: nobody is known there.
+
+    Asking a relay domain's next hop (`verify_recipients`) is a look-up that joins here.
+    """
+    recipient = facts.recipient
+    if recipient is None:
+        return None
+    domain = recipient.domain_key or rules.main_domain
+    if domain in rules.relay_domains:
+        return None
+    if domain in rules.mail_domains or not domain:
+        return reject("recipient", replies.UNKNOWN_MAILBOX, f"no mailbox {recipient} here")
+    return None

@@ -1,0 +1,1 @@
+"""The mail relay daemon: SMTP in, policy, queue, delivery."""

@@ -1,0 +1,120 @@
+"""The mail path: from the final dot to the queue, top to bottom."""
+
+from dataclasses import dataclass
+
+from appliance.mail import message, trace
+from appliance.mail import reply as replies
+from appliance.mail.envelope import Envelope
+from appliance.mail.reply import Reply
+from appliance.policy import chain
+from appliance.policy.verdict import Facts, Stage, Verdict, defer, reject
+from appliance.relay.data_reader import Content
+from appliance.relay.shop import Shop
+from appliance.spool.model import NewMessage, SpoolFailed
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One message on its way in, complete but for the verdict on its content."""
+
+    queue_id: str
+    facts: Facts
+    envelope: Envelope
+    content: Content
+    extended: bool
+    tls_version: str = ""
+    tls_cipher: str = ""
+
+
+async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
+    """Judge, trace, queue, and only then say 250 (RFC 5321 §6.1)."""
+    facts, content, queue_id = transaction.facts, transaction.content, transaction.queue_id
+    verdict = form_of(content) or await judge(shop, transaction)
+    if verdict.reply is not None:
+        content.discard()
+        shop.refused(queue_id, facts, verdict)
+        return _naming(verdict.reply, queue_id)
+    new = NewMessage(
+        queue_id=queue_id,
+        envelope=transaction.envelope,
+        received_at=shop.clock.now(),
+        size=content.size,
+        trace=trace_fields(shop, transaction),
+        body=content.body(),
+        body_file=content.hand_over(),
+        direction="outgoing" if facts.is_ours else "incoming",
+        client=facts.client,
+        helo=facts.helo,
+    )
+    try:
+        await shop.spool.put(new)
+    except SpoolFailed as error:
+        shop.counters["storage_failures"] += 1
+        shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
+        return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
+    _log(shop, new, transaction)
+    return replies.QUEUED.naming(queue_id)
+
+
+def form_of(content: Content) -> Verdict | None:
+    """What can be seen from the octets alone."""
+    if content.trouble is not None:
+        reply = replies.STORAGE_FULL
+        return defer("storage", reply, f"the content could not be written: {content.trouble}")
+    if content.unstuffer.bare_newline:
+        return reject("newline", replies.BARE_NEWLINE, "a CR or LF alone in the content")
+    if content.unstuffer.has_nul:
+        return reject("nul", replies.NUL_IN_MESSAGE, "a NUL in the content")
+    if content.head_too_big or message.count_fields(content.head) > message.MAX_HEADER_FIELDS:
+        return reject("header", replies.HEADER_TOO_BIG, "the header is too big")
+    return None
+
+
+async def judge(shop: Shop, transaction: Transaction) -> Verdict:
+    """The chain's verdict on the content."""
+    facts, content = transaction.facts, transaction.content
+    facts.size = content.size
+    facts.received_count = message.count_received(content.head)
+    return await chain.run(Stage.CONTENT, facts, shop.rules, shop.resolver)
+
+
+def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
+    """What we put in front of the message."""
+    facts, envelope = transaction.facts, transaction.envelope
+    recipients = envelope.recipients
+    hop = trace.Hop(
+        helo=facts.helo,
+        client=facts.client,
+        hostname=shop.hostname,
+        queue_id=transaction.queue_id,
+        extended=transaction.extended,
+        tls_version=transaction.tls_version,
+        tls_cipher=transaction.tls_cipher,
+        authenticated=bool(facts.user),
+        smtputf8=envelope.smtputf8,
+        only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
+    )
+    return trace.received(hop, shop.clock.now())
+
+
+def _naming(reply: Reply, queue_id: str) -> Reply:
+    """A refusal after DATA names the id, so that the administrator finds the line."""
+    return reply.naming(f"({queue_id})")
+
+
+def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
+    shop.counters["accepted"] += 1
+    recipients = new.envelope.recipients
+    shop.log.event(
+        new.queue_id,
+        "queued",
+        from_=f"<{new.envelope.sender}>",
+        to=",".join(f"<{entry.address}>" for entry in recipients[:10]),
+        recipients=len(recipients),
+        size=new.size,
+        direction=new.direction,
+        client=new.client,
+        helo=new.helo,
+        tls=transaction.tls_version,
+        port=transaction.facts.port.value,
+    )

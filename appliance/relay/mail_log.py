@@ -1,0 +1,80 @@
+"""The mail log: one line an event, `key=value`, the queue id first.
+
+Values from outside are written so that nobody can forge a line or a field: whatever is not
+plain printable ASCII, and spaces and quotes, become JSON text in quotes.
+
+    id=0F3G6K2M9QX2B event=queued from=<a@example.com> to=<b@example.org> size=2048 client=192.0.2.7
+
+Lines go out in one write a turn of the loop.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")  # no space, quote, backslash or equals sign
+Value = str | int | float | bool | None
+
+
+def line(queue_id: str, event: str, **fields: Value) -> str:
+    """One event. Empty values are left out; `from_` is written `from`."""
+    parts = [f"id={encode(queue_id)}" if queue_id else "id=-", f"event={encode(event)}"]
+    parts += [
+        f"{key.rstrip('_')}={encode(value)}"
+        for key, value in fields.items()
+        if value is not None and value != ""
+    ]
+    return " ".join(parts)
+
+
+def encode(value: Value) -> str:
+    """A value in one word."""
+    text = str(value)
+    return text if _PLAIN.match(text) else json.dumps(text[:1000])
+
+
+class MailLog:
+    """Writes events to standard output (the journal) and, in development, to a file."""
+
+    def __init__(self, path: Path | None = None, *, echo: bool = True) -> None:
+        self._file = path.open("a", buffering=1) if path is not None else None
+        self._echo = echo
+        self._waiting: list[str] = []
+        self.listeners: list[Callable[[str], None]] = []
+
+    def event(self, queue_id: str, event: str, **fields: Value) -> None:
+        """Note an event; it is written before the loop's next turn ends."""
+        written = line(queue_id, event, **fields)
+        for listener in self.listeners:
+            listener(written)
+        if not self._waiting:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:  # no loop: at start and end
+                self._waiting.append(written)
+                self.flush()
+                return
+        self._waiting.append(written)
+
+    def flush(self) -> None:
+        """Write what waits. A log that cannot be written must not stop the mail."""
+        text = "\n".join([*self._waiting, ""])
+        self._waiting.clear()
+        for target in (sys.stdout if self._echo else None, self._file):
+            if target is None:
+                continue
+            try:
+                target.write(text)
+                target.flush()
+            except (OSError, ValueError):
+                continue
+
+    def close(self) -> None:
+        """Write what waits and close."""
+        if self._waiting:
+            self.flush()
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,88 @@
+"""What the relay's parts share: the settings in force and the keepers to ask."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.base.clock import Clock
+from appliance.policy.rules import Rules
+from appliance.policy.verdict import Facts, Verdict
+from appliance.relay.gate import Gate
+from appliance.relay.ids import QueueIds
+from appliance.relay.mail_log import MailLog
+from appliance.settings.schema import Settings
+from appliance.spool.model import Refusal
+from appliance.spool.schedule import Plan
+from appliance.spool.store import Spool
+
+INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
+
+
+@dataclass(slots=True)
+class Shop:
+    """Handed to every part; `take` puts other settings in force."""
+
+    spool: Spool
+    clock: Clock
+    resolver: Any
+    log: MailLog
+    settings: Settings = field(default_factory=Settings)
+    accepting: bool = False
+    why_closed: str = ""
+    rules: Rules = field(init=False)
+    plan: Plan = field(init=False)
+    ids: QueueIds = field(init=False)
+    gate: Gate = field(default_factory=Gate)
+    counters: Counter[str] = field(default_factory=Counter)
+    inline_body_bytes: int = INLINE_BODY_BYTES
+
+    def __post_init__(self) -> None:
+        self.ids = QueueIds(self.clock)
+        self.take(self.settings, accepting=self.accepting)
+
+    def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
+        """Put settings in force for whatever begins from now on."""
+        self.settings = settings
+        self.rules = Rules.from_settings(settings)
+        queue = settings.queue
+        self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
+        self.accepting = accepting
+        self.why_closed = why
+
+    @property
+    def hostname(self) -> str:
+        """The name we greet, sign and trace with."""
+        return self.settings.mail.hostname or "localhost"
+
+    def has_room(self, wanted_bytes: int) -> bool:
+        """Whether the disk takes a message of this size and still has its reserve."""
+        return self.spool.has_room(wanted_bytes, self.settings.queue.reserve_bytes)
+
+    def refused(self, session_id: str, facts: Facts, verdict: Verdict) -> None:
+        """A refusal: one line in the log, one row in the ledger, both with the true reason."""
+        reply = verdict.reply
+        self.counters["refused"] += 1
+        sender = "" if facts.mail_from is None else str(facts.mail_from)
+        recipient = "" if facts.recipient is None else str(facts.recipient)
+        self.log.event(
+            session_id,
+            "refused",
+            check=verdict.check,
+            code=f"{reply.code} {reply.enhanced}" if reply else "",
+            why=verdict.why,
+            client=facts.client,
+            helo=facts.helo,
+            from_=f"<{sender}>",
+            to=f"<{recipient}>" if recipient else "",
+        )
+        refusal = Refusal(
+            at=self.clock.now(),
+            session=session_id,
+            client=facts.client,
+            helo=facts.helo,
+            mail_from=sender,
+            recipient=recipient,
+            check=verdict.check,
+            why=verdict.why,
+        )
+        self.spool.refused((refusal,))

@@ -1,0 +1,41 @@
+"""The folders on the data partition: who owns each. Made at every start, so that a new data
+partition (first boot, factory reset) needs nothing else."""
+
+import shutil
+from dataclasses import dataclass
+
+from appliance.render.facts import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder under the data folder with its rights on a box."""
+
+    name: str
+    mode: int
+    owner: str = "root"
+    group: str = "root"
+
+
+FOLDERS = (
+    Folder(".", 0o755),
+    Folder("settings", 0o700),
+    Folder("spool", 0o700, "pp-relay", "pp-relay"),
+    Folder("web", 0o700, "pp-web", "pp-web"),
+    Folder("keys", 0o755),
+    Folder("claim", 0o750, "root", "pp-web"),
+)
+
+
+def make_folders(place: Place) -> None:
+    """Make what is missing and set the rights; in a checkout all belongs to the caller."""
+    for folder in FOLDERS:
+        path = place.data / folder.name
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(folder.mode)
+        if not place.dev:
+            shutil.chown(path, folder.owner, folder.group)
+    place.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if place.dev:
+        place.data.chmod(0o700)
+        (place.data / "log").mkdir(exist_ok=True)

@@ -1,0 +1,1 @@
+"""Every setting, described once; stored with its history."""

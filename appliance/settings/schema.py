@@ -1,0 +1,507 @@
+"""Every setting of the box, described once.
+
+The web forms, the CLI, the JSON export, the manual's reference and the checks all
+read this description. A setting's name is its section and field: `mail.hostname`.
+Settings JSON is one flat object of such names (a nested one is read too).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from appliance.base.finding import Refused
+from appliance.settings import parse
+from appliance.settings.parse import JSON, Bad
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The description of one setting.
+
+    `kind` is one of bool, int, text, choice, list; `unit` is what the number counts
+    (seconds, bytes, minutes) or empty; `item` describes one entry of a list.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    default: JSON
+    label: str
+    help: str
+    parse: Callable[[JSON], Any] = field(repr=False)
+    secret: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    item: str = ""
+
+    def describe(self) -> dict[str, JSON]:
+        """This description as JSON, as `pennypost settings schema --json` prints it."""
+        return {
+            "name": self.name,
+            "type": self.kind,
+            "unit": self.unit,
+            "default": plain(self.default),
+            "label": self.label,
+            "help": self.help,
+            "secret": self.secret,
+            "choices": list(self.choices),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "item": self.item,
+        }
+
+
+def _setting(
+    default: Any, label: str, help: str, kind: str, parser: Callable[[JSON], Any], **more: Any
+) -> Any:
+    return field(
+        default=default,
+        metadata={"label": label, "help": help, "kind": kind, "parse": parser, **more},
+    )
+
+
+def _switch(default: bool, label: str, help: str) -> Any:
+    return _setting(default, label, help, "bool", parse.boolean)
+
+
+def _number(default: int, low: int, high: int, unit: str, label: str, help: str) -> Any:
+    parser = parse.whole_number(low, high)
+    return _setting(default, label, help, "int", parser, unit=unit, minimum=low, maximum=high)
+
+
+def _text(default: str, parser: Callable[[JSON], Any], label: str, help: str, **more: Any) -> Any:
+    return _setting(default, label, help, "text", parser, **more)
+
+
+def _choice(default: str, choices: tuple[str, ...], label: str, help: str) -> Any:
+    return _setting(default, label, help, "choice", parse.choice(*choices), choices=choices)
+
+
+def _list(
+    default: tuple[Any, ...],
+    item: Callable[[JSON], Any],
+    of: str,
+    label: str,
+    help: str,
+    **more: Any,
+) -> Any:
+    return _setting(default, label, help, "list", parse.many(item), item=of, **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayDomain:
+    """A domain whose mail is taken from outside and handed to `host` by SMTP (G4)."""
+
+    domain: str
+    host: str
+    port: int = 25
+    verify_recipients: bool = False
+
+    @classmethod
+    def from_json(cls, raw: JSON) -> RelayDomain:
+        """Read an object, or text of the form `example.com | [2001:db8::1]:2525`."""
+        if isinstance(raw, RelayDomain):
+            return raw
+        if isinstance(raw, str):
+            domain, bar, target = raw.partition("|")
+            if not bar:
+                raise Bad(f"“{raw}” has no next hop.", "Write it as example.com | 10.20.30.40.")
+            host, port = parse.host_and_port(target, 25)
+            return cls(domain=parse.mail_domain(domain), host=host, port=port)
+        if not isinstance(raw, Mapping) or not {"domain", "host"} <= raw.keys():
+            raise Bad("A relay domain has no domain or no host.", "Give both domain and host.")
+        unknown = raw.keys() - {"domain", "host", "port", "verify_recipients"}
+        if unknown:
+            raise Bad(f"“{min(unknown)}” is not known here.", "Leave it out.")
+        return cls(
+            domain=parse.mail_domain(raw["domain"]),
+            host=parse.host(raw["host"]),
+            port=parse.whole_number(1, 65535)(raw.get("port", 25)),
+            verify_recipients=parse.boolean(raw.get("verify_recipients", False)),
+        )
+
+    def to_text(self) -> str:
+        """The form that people paste: `example.com | 10.20.30.40:2525`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.domain} | {host}" + (f":{self.port}" if self.port != 25 else "")
+
+
+def _route(raw: JSON) -> str:
+    """A special route: `domain|host:port`, in canonical form."""
+    return RelayDomain.from_json(parse.text()(raw)).to_text().replace(" | ", "|")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """The box itself."""
+
+    language: str = _choice(
+        "en", ("en", "de"), "Language", "The language of these pages and of notices by mail."
+    )
+    time_zone: str = _text(
+        "UTC", parse.time_zone, "Time zone", "Times on pages and in notices are shown in it."
+    )
+    ntp_servers: tuple[str, ...] = _list(
+        (), parse.host, "host", "Time servers", "Empty: Debian's public time servers."
+    )
+    ssh_authorized_keys: tuple[str, ...] = _list(
+        (),
+        parse.ssh_key,
+        "public key",
+        "SSH keys of administrators",
+        "SSH is shut until a key is given here. There is no password log-in.",
+    )
+    dns_forwarders: tuple[str, ...] = _list(
+        (),
+        parse.resolver_address,
+        "address",
+        "Name servers to ask",
+        "Empty: the box looks names up by itself and checks DNSSEC. Fill this in only when "
+        "the line does not let it; block lists often do not answer through a provider's server.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """Domains, and what is taken."""
+
+    enabled: bool = _switch(
+        False, "Mail service", "Off: the mail ports are shut; what is queued waits."
+    )
+    main_domain: str = _text(
+        "",
+        parse.optional(parse.mail_domain),
+        "Main mail domain",
+        "Mailboxes belong to it. With mailboxes elsewhere, invent one such as box.invalid.",
+    )
+    hostname: str = _text(
+        "",
+        parse.optional(parse.host_name),
+        "Host name of the mail server",
+        "The full name that other servers see, such as mail.example.com. It must resolve to the "
+        "box's public address, and the address back to it.",
+    )
+    additional_domains: tuple[str, ...] = _list(
+        (),
+        parse.mail_domain,
+        "domain",
+        "Additional mail domains",
+        "Mailboxes and aliases answer in each of them too.",
+    )
+    relay_domains: tuple[RelayDomain, ...] = _list(
+        (),
+        RelayDomain.from_json,
+        "domain | next hop",
+        "Relay domains",
+        "Mail for these domains is taken from outside, filtered, and handed to the next hop, "
+        "such as example.com | 10.20.30.40.",
+    )
+    max_message_bytes: int = _number(
+        50 * MIB,
+        64 * 1024,
+        1024 * MIB,
+        "bytes",
+        "Largest message",
+        "Larger messages are refused with a reply that names the limit.",
+    )
+    max_recipients: int = _number(
+        1000,
+        100,
+        50_000,
+        "recipients",
+        "Recipients of one message",
+        "More are put off to a second message, as other servers expect.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """How mail leaves."""
+
+    mode: str = _choice(
+        "direct",
+        ("direct", "smarthost"),
+        "Outgoing mail",
+        "direct: straight to each receiver's server. smarthost: all through one server, "
+        "for lines that others refuse mail from.",
+    )
+    smarthost_host: str = _text(
+        "", parse.optional(parse.host), "Smarthost", "The provider's outgoing server."
+    )
+    smarthost_port: int = _number(587, 1, 65535, "", "Port of the smarthost", "Usually 587 or 465.")
+    smarthost_tls: str = _choice(
+        "required",
+        ("none", "opportunistic", "required", "implicit"),
+        "Encryption",
+        "required: STARTTLS with a valid certificate. implicit: TLS from the start (port 465).",
+    )
+    smarthost_user: str = _text(
+        "", parse.text(), "User name", "Empty when the smarthost knows the box by its address."
+    )
+    smarthost_password: str = _text(
+        "",
+        parse.text(512, strip=False),
+        "Password",
+        "Kept on the box; never shown again.",
+        secret=True,
+    )
+    tls: str = _choice(
+        "opportunistic",
+        ("opportunistic", "none"),
+        "Encryption to other servers",
+        "opportunistic: encrypted whenever the other server offers it.",
+    )
+    connect_timeout_seconds: int = _number(
+        30, 1, 600, "seconds", "Wait for a connection", "Then the next address is tried."
+    )
+    reply_timeout_seconds: int = _number(
+        300, 1, 3600, "seconds", "Wait for a reply", "RFC 5321 asks for five minutes."
+    )
+    connections_per_destination: int = _number(
+        10,
+        1,
+        200,
+        "connections",
+        "Connections to one destination",
+        "More are not opened at a time; the rest waits its turn.",
+    )
+    messages_per_connection: int = _number(
+        100, 1, 10_000, "messages", "Messages over one connection", "Then a new one is opened."
+    )
+    connections_total: int = _number(
+        100, 1, 2000, "connections", "Outgoing connections in all", "At a time."
+    )
+    route_overrides: tuple[str, ...] = _list(
+        (),
+        _route,
+        "domain|host:port",
+        "Special routes",
+        "Mail for these domains goes to the host given, whatever else is set.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Who may send through the box, and how patient it is."""
+
+    trusted_networks: tuple[str, ...] = _list(
+        (),
+        parse.network,
+        "network",
+        "Trusted networks",
+        "Devices there may send to anybody without logging in. Name as few as possible.",
+    )
+    connections_total: int = _number(
+        1000, 10, 20_000, "connections", "Incoming connections", "At a time."
+    )
+    connections_per_address: int = _number(
+        50, 1, 10_000, "connections", "Incoming connections of one address", "At a time."
+    )
+    command_timeout_seconds: int = _number(
+        300, 5, 3600, "seconds", "Wait for a command", "RFC 5321 asks for five minutes."
+    )
+    transaction_timeout_seconds: int = _number(
+        1800,
+        10,
+        86_400,
+        "seconds",
+        "Longest transaction",
+        "A sender that drips its message for longer is cut off.",
+    )
+    errors_per_session: int = _number(
+        20, 3, 1000, "errors", "Errors before a sender is cut off", "Per connection."
+    )
+    max_hops: int = _number(
+        100,
+        25,
+        1000,
+        "hops",
+        "Most servers a message may have passed",
+        "More means that it goes in a circle (RFC 5321 §6.3).",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Mail that waits."""
+
+    retry_seconds: tuple[int, ...] = _list(
+        (60, 300, 900, 1800, 3600),
+        parse.whole_number(1, 7 * 86_400),
+        "seconds",
+        "Tries again after",
+        "One entry a try; the last is repeated.",
+        unit="seconds",
+    )
+    give_up_seconds: int = _number(
+        5 * 86_400,
+        1,
+        30 * 86_400,
+        "seconds",
+        "Gives up after",
+        "The sender then gets the message back with the reason.",
+    )
+    delay_notice_seconds: int = _number(
+        4 * 3600,
+        0,
+        30 * 86_400,
+        "seconds",
+        "Tells the sender after",
+        "A notice that the message still waits. 0: no notice.",
+    )
+    reserve_bytes: int = _number(
+        256 * MIB,
+        MIB,
+        1024 * 1024 * MIB,
+        "bytes",
+        "Room kept free",
+        "With less free room no new mail is taken (other servers keep it and come back).",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """These pages."""
+
+    session_idle_minutes: int = _number(
+        60, 5, 1440, "minutes", "Signs out when idle for", "Counted from the last page."
+    )
+    session_hours: int = _number(12, 1, 168, "hours", "Signs out after", "However busy.")
+    allowed_hosts: tuple[str, ...] = _list(
+        (),
+        parse.host,
+        "host",
+        "Further names of the box",
+        "Names under which these pages answer, beside the box's own name and addresses.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. One that exists is valid field by field; `checks` looks across fields."""
+
+    box: Box = field(default_factory=Box)
+    mail: Mail = field(default_factory=Mail)
+    outbound: Outbound = field(default_factory=Outbound)
+    relay: Relay = field(default_factory=Relay)
+    queue: Queue = field(default_factory=Queue)
+    web: Web = field(default_factory=Web)
+
+
+SECTIONS: dict[str, type] = {
+    "box": Box,
+    "mail": Mail,
+    "outbound": Outbound,
+    "relay": Relay,
+    "queue": Queue,
+    "web": Web,
+}
+
+
+@cache
+def fields() -> tuple[Field, ...]:
+    """The descriptions of all settings, in the order in which people meet them."""
+    return tuple(
+        Field(
+            name=f"{section}.{entry.name}",
+            kind=entry.metadata["kind"],
+            unit=entry.metadata.get("unit", ""),
+            default=entry.default,
+            label=entry.metadata["label"],
+            help=entry.metadata["help"],
+            parse=entry.metadata["parse"],
+            secret=entry.metadata.get("secret", False),
+            choices=entry.metadata.get("choices", ()),
+            minimum=entry.metadata.get("minimum"),
+            maximum=entry.metadata.get("maximum"),
+            item=entry.metadata.get("item", ""),
+        )
+        for section, kind in SECTIONS.items()
+        for entry in dataclasses.fields(kind)
+    )
+
+
+@cache
+def by_name() -> dict[str, Field]:
+    """The descriptions by the settings' names."""
+    return {entry.name: entry for entry in fields()}
+
+
+def parse_value(name: str, raw: JSON) -> Any:
+    """The value of setting `name` from raw JSON. Raises Refused that names the field and remedy."""
+    described = by_name().get(name)
+    if described is None:
+        raise Refused.because(
+            f"settings.{name}",
+            f"There is no setting “{name}”.",
+            "“pennypost settings schema” lists them all.",
+        )
+    try:
+        return described.parse(raw)
+    except Bad as error:
+        raise Refused.because(
+            f"settings.{name}", f"{described.label} ({name}): {error.say}", error.fix
+        ) from error
+
+
+def from_json(raw: Mapping[str, JSON], base: Settings | None = None) -> Settings:
+    """Settings from a flat or nested JSON object; what it does not name stays as in `base`.
+
+    Raises Refused for the first name or value that is wrong.
+    """
+    settings = base or Settings()
+    changed: dict[str, dict[str, Any]] = {}
+    for name, value in flatten(raw).items():
+        section, _, entry = name.partition(".")
+        changed.setdefault(section, {})[entry] = parse_value(name, value)
+    replaced = {
+        section: dataclasses.replace(getattr(settings, section), **entries)
+        for section, entries in changed.items()
+    }
+    return dataclasses.replace(settings, **replaced)
+
+
+def flatten(raw: Mapping[str, JSON]) -> dict[str, JSON]:
+    """`{"mail": {"hostname": x}}` as `{"mail.hostname": x}`; flat names pass as they are."""
+    if not isinstance(raw, Mapping):
+        raise Refused.because(
+            "settings", "The settings are not a JSON object.", 'Write {"mail.hostname": "..."}.'
+        )
+    flat: dict[str, JSON] = {}
+    for name, value in raw.items():
+        if name in SECTIONS and isinstance(value, Mapping):
+            flat.update({f"{name}.{entry}": inner for entry, inner in value.items()})
+        else:
+            flat[str(name)] = value
+    return flat
+
+
+def to_json(settings: Settings, *, secrets: bool = True) -> dict[str, JSON]:
+    """Settings as a flat JSON object; without `secrets`, secret values are left out."""
+    return {
+        entry.name: plain(get(settings, entry.name))
+        for entry in fields()
+        if secrets or not entry.secret
+    }
+
+
+def get(settings: Settings, name: str) -> Any:
+    """The value of the setting `name`."""
+    section, _, entry = name.partition(".")
+    return getattr(getattr(settings, section), entry)
+
+
+def plain(value: Any) -> JSON:
+    """A setting's value as JSON types."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, RelayDomain):
+        return dataclasses.asdict(value)
+    return value

@@ -1,0 +1,254 @@
+"""Rows in and out: the SQL behind `store`. Runs in the writer's or a reader's thread."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from appliance.mail.envelope import Envelope, Recipient
+from appliance.spool.model import (
+    Fate,
+    NewMessage,
+    Outcome,
+    QueuedMessage,
+    QueuedRecipient,
+    Refusal,
+    State,
+    address_from_text,
+    from_seconds,
+    notify_from_text,
+    to_seconds,
+)
+from appliance.spool.writer import Batch
+
+_FATES = {
+    State.QUEUED: Fate.QUEUED,
+    State.DEFERRED: Fate.DEFERRED,
+    State.DELIVERED: Fate.DELIVERED,
+    State.BOUNCED: Fate.BOUNCED,
+}
+
+
+def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
+    """A new message with its recipients and their rows in the ledger."""
+    envelope, at = message.envelope, to_seconds(message.received_at)
+    sender = None if envelope.mail_from is None else str(envelope.mail_from)
+    body_file = message.body_file.name if message.body_file is not None else ""
+    batch.accepted.append(message.queue_id)
+    number = batch.db.execute(
+        "INSERT INTO messages (queue_id, received_at, size, direction, mail_from, smtputf8,"
+        " eight_bit, ret, envid, client, helo, trace, body_file, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message.queue_id, at, message.size, message.direction, sender, envelope.smtputf8,
+            envelope.eight_bit, envelope.ret, envelope.envid, message.client, message.helo,
+            message.trace, body_file, message.body,
+        ),
+    ).lastrowid  # fmt: skip
+    recipients = tuple(
+        _insert_recipient(batch, message, sender, number, recipient, at)
+        for recipient in envelope.recipients
+    )
+    return QueuedMessage(
+        id=number or 0,
+        queue_id=message.queue_id,
+        envelope=envelope,
+        received_at=message.received_at,
+        size=message.size,
+        trace=message.trace,
+        body_file=body_file,
+        body=message.body,
+        recipients=recipients,
+    )
+
+
+def _insert_recipient(
+    batch: Batch,
+    message: NewMessage,
+    sender: str | None,
+    message_id: int | None,
+    recipient: Recipient,
+    at: float,
+) -> QueuedRecipient:
+    address = str(recipient.address)
+    number = batch.db.execute(
+        "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (at, at, message.queue_id, message.client, message.helo, sender, address, Fate.QUEUED),
+    ).lastrowid
+    batch.db.execute(
+        "INSERT INTO recipients (id, message_id, address, domain, notify, orcpt, state,"
+        " next_attempt_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            number, message_id, address, recipient.address.domain_key,
+            ",".join(recipient.notify), recipient.orcpt, State.QUEUED, at,
+        ),
+    )  # fmt: skip
+    return QueuedRecipient(id=number or 0, recipient=recipient)
+
+
+def insert_refusals(batch: Batch, refusals: Sequence[Refusal]) -> None:
+    """Refused attempts, one row each."""
+    batch.db.executemany(
+        "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate,"
+        " station, say) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                to_seconds(refusal.at), to_seconds(refusal.at), refusal.session, refusal.client,
+                refusal.helo, refusal.mail_from, refusal.recipient, Fate.REFUSED, refusal.check,
+                refusal.why,
+            )
+            for refusal in refusals
+        ],
+    )  # fmt: skip
+
+
+def record(
+    batch: Batch, message_id: int, outcomes: Sequence[Outcome], now: float, *, delay_notified: bool
+) -> None:
+    """Outcomes of one attempt; the message goes when nobody is left to reach."""
+    for outcome in outcomes:
+        _record_one(batch.db, outcome, now)
+    if delay_notified:
+        batch.db.execute("UPDATE messages SET delay_notified = 1 WHERE id = ?", (message_id,))
+    still_open = batch.db.execute(
+        "SELECT 1 FROM recipients WHERE message_id = ? AND state IN (?, ?) LIMIT 1",
+        (message_id, State.QUEUED, State.DEFERRED),
+    ).fetchone()
+    if not still_open:
+        remove(batch, message_id)
+
+
+def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
+    at = outcome.next_attempt_at
+    db.execute(
+        "UPDATE recipients SET state = ?, attempts = attempts + 1, say = ?, reply = ?, host = ?,"
+        " route = ?, next_attempt_at = CASE WHEN (SELECT held FROM messages WHERE id = message_id)"
+        " THEN NULL ELSE ? END WHERE id = ?",
+        (
+            outcome.state, outcome.say, outcome.reply, outcome.host, outcome.route,
+            to_seconds(at) if at else None, outcome.recipient_id,
+        ),
+    )  # fmt: skip
+    db.execute(
+        "UPDATE ledger SET fate = ?, updated_at = ?, say = ?, reply = ?, host = ? WHERE id = ?",
+        (
+            _FATES[outcome.state], now, outcome.say, outcome.reply, outcome.host,
+            outcome.recipient_id,
+        ),
+    )  # fmt: skip
+    db.execute(
+        "INSERT INTO attempts (ledger_id, at, state, say, reply, host, route)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            outcome.recipient_id, now, outcome.state, outcome.say, outcome.reply, outcome.host,
+            outcome.route,
+        ),
+    )  # fmt: skip
+
+
+def remove(batch: Batch, message_id: int) -> None:
+    """Take a message out; its body file goes after the commit."""
+    row = batch.db.execute("SELECT body_file FROM messages WHERE id = ?", (message_id,)).fetchone()
+    if row and row[0]:
+        batch.unlink_after.append(row[0])
+    batch.db.execute("DELETE FROM recipients WHERE message_id = ?", (message_id,))
+    batch.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+
+
+def due(
+    db: sqlite3.Connection, now: float, limit: int, skip_domains: Sequence[str]
+) -> list[QueuedMessage]:
+    """Messages with those of their recipients that are due."""
+    found = db.execute(
+        "SELECT message_id, id, address, notify, orcpt, attempts FROM recipients"
+        " WHERE next_attempt_at <= ? AND domain NOT IN (SELECT value FROM json_each(?))"
+        " ORDER BY next_attempt_at LIMIT ?",
+        (now, json.dumps(list(skip_domains)), limit),
+    ).fetchall()
+    by_message: dict[int, list[QueuedRecipient]] = {}
+    for message_id, *rest in found:
+        by_message.setdefault(message_id, []).append(_recipient(*rest))
+    return [
+        message
+        for message_id, recipients in by_message.items()
+        if (message := load(db, message_id, tuple(recipients))) is not None
+    ]
+
+
+def _recipient(number: int, address: str, notify: str, orcpt: str, tries: int) -> QueuedRecipient:
+    recipient = Recipient(address_from_text(address), notify_from_text(notify), orcpt)
+    return QueuedRecipient(id=number, recipient=recipient, attempts=tries)
+
+
+def load(
+    db: sqlite3.Connection, message_id: int, recipients: tuple[QueuedRecipient, ...]
+) -> QueuedMessage | None:
+    """A message without its body; None when it is gone."""
+    row: Sequence[Any] | None = db.execute(
+        "SELECT queue_id, received_at, size, delay_notified, mail_from, smtputf8, eight_bit, ret,"
+        " envid, trace, body_file FROM messages WHERE id = ?",
+        (message_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, trace, file = row
+    envelope = Envelope(
+        None if mail_from is None else address_from_text(mail_from),
+        tuple(entry.recipient for entry in recipients),
+        smtputf8=bool(utf8),
+        eight_bit=bool(eight),
+        ret=ret,
+        envid=envid,
+    )
+    return QueuedMessage(
+        id=message_id,
+        queue_id=queue_id,
+        envelope=envelope,
+        received_at=from_seconds(received_at),
+        size=size,
+        trace=trace,
+        body_file=file,
+        delay_notified=bool(notified),
+        recipients=recipients,
+    )
+
+
+def next_due(db: sqlite3.Connection) -> float | None:
+    """The earliest next attempt."""
+    row = db.execute(
+        "SELECT min(next_attempt_at) FROM recipients WHERE next_attempt_at IS NOT NULL"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def body(db: sqlite3.Connection, message_id: int) -> bytes:
+    """An inline body. Raises LookupError when the message is gone."""
+    row = db.execute("SELECT body FROM messages WHERE id = ?", (message_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"message {message_id} is gone")
+    return row[0] or b""
+
+
+def body_files(db: sqlite3.Connection) -> set[str]:
+    """The names of all body files that rows refer to."""
+    return {name for (name,) in db.execute("SELECT body_file FROM messages WHERE body_file != ''")}
+
+
+def prune_ledger(batch: Batch, oldest: float, step: int) -> bool:
+    """Forget what ended long ago, a step at a time; True when a full step was taken."""
+    old = batch.db.execute(
+        "SELECT id FROM ledger WHERE updated_at < ? AND fate NOT IN (?, ?, ?) ORDER BY id LIMIT ?",
+        (oldest, Fate.QUEUED, Fate.DEFERRED, Fate.HELD, step),
+    ).fetchall()
+    batch.db.executemany("DELETE FROM attempts WHERE ledger_id = ?", old)
+    batch.db.executemany("DELETE FROM ledger WHERE id = ?", old)
+    return len(old) == step
+
+
+def vacuum(batch: Batch, pages: int) -> bool:
+    """Give free pages back to the file system; True when there are more."""
+    free = batch.db.execute("PRAGMA freelist_count").fetchone()[0]
+    if free:
+        batch.db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    return bool(free > pages)

@@ -1,0 +1,245 @@
+"""The queue: what may be asked of it, and the promise that it keeps.
+
+`put` returns when message and ledger are on stable storage, not before (RFC 5321 §6.1).
+`record` puts down what an attempt did. Opening is recovery: there is no other start path.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from appliance.base.clock import Clock
+from appliance.spool import bodies, database, rows
+from appliance.spool.bodies import BodyFile, Disk, RealDisk
+from appliance.spool.model import (
+    NewMessage,
+    Outcome,
+    QueuedMessage,
+    Refusal,
+    SpoolFailed,
+    to_seconds,
+)
+from appliance.spool.writer import Batch, Writer
+
+VACUUM_STEP_PAGES = 1_000
+LEDGER_KEEP_SECONDS = 90 * 86_400
+LEDGER_STEP_ROWS = 1_000
+
+T = TypeVar("T")
+
+
+class Spool:
+    """One open queue. Made on the running loop by `Spool.open`."""
+
+    def __init__(self, folder: Path, *, clock: Clock, disk: Disk) -> None:
+        self.folder = folder
+        self.bodies = folder / "bodies"
+        self._clock = clock
+        self._disk = disk
+        self._path = folder / "spool.db"
+        self._writer = Writer(self._path, self.bodies, disk)
+        self._for_delivery = Reader(self._path)
+        self._for_pages = Reader(self._path)
+        self._sealers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="spool-seal")
+        self._free = (-1e9, 0)
+        self.on_put: Callable[[QueuedMessage], None] = lambda message: None
+
+    @classmethod
+    async def open(cls, folder: Path, *, clock: Clock, disk: Disk | None = None) -> "Spool":
+        """Open or make the queue in `folder` and sweep bodies that no row refers to.
+
+        Raises sqlite3.Error or OSError when the disk does not let us.
+        """
+        (folder / "bodies").mkdir(mode=0o700, parents=True, exist_ok=True)
+        spool = cls(folder, clock=clock, disk=disk or RealDisk())
+        await spool._sweep()
+        return spool
+
+    async def close(self) -> None:
+        """Finish what is being written and close."""
+        await self._writer.close()
+        self._for_delivery.close()
+        self._for_pages.close()
+        self._sealers.shutdown()
+
+    # Taking in
+
+    def begin_body(self, queue_id: str) -> BodyFile:
+        """A file for a body that is too large for the database. Raises OSError."""
+        return BodyFile.begin(self.bodies, queue_id, self._disk)
+
+    async def put(self, *messages: NewMessage) -> list[QueuedMessage]:
+        """Make messages durable, all or none. Raises SpoolFailed; then nothing was accepted."""
+        if all(message.body_file is None for message in messages):
+            return await self._put(messages)
+        # A task of its own: when the client hangs up while a file is being flushed, the
+        # work is finished all the same, and no file is left without an owner.
+        return await asyncio.shield(asyncio.create_task(self._put(messages)))
+
+    async def _put(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
+        files = [message.body_file for message in messages if message.body_file is not None]
+        writing: asyncio.Future[list[QueuedMessage]] | None = None
+        try:
+            for body in files:
+                await self._seal(body)
+            writing = self._writer.submit(
+                lambda batch: [rows.insert(batch, message) for message in messages],
+                flush_bodies=bool(files),
+            )
+            queued = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            if writing is not None:
+                writing.add_done_callback(self._announce)  # it is in the batch and will be queued
+            raise
+        except (SpoolFailed, sqlite3.Error, OSError) as error:
+            for body in files:
+                body.discard()
+            if isinstance(error, SpoolFailed):
+                raise
+            raise SpoolFailed(str(error)) from error
+        for entry in queued:
+            self.on_put(entry)
+        return queued
+
+    def _announce(self, writing: "asyncio.Future[list[QueuedMessage]]") -> None:
+        if not writing.cancelled() and not writing.exception():
+            for message in writing.result():
+                self.on_put(message)
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        """Write refusals into the ledger; nobody waits for it."""
+        future = self._writer.submit(lambda batch: rows.insert_refusals(batch, refusals))
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def has_room(self, wanted_bytes: int, reserve_bytes: int) -> bool:
+        """Whether `wanted_bytes` fit above the reserve. The disk is asked once a second."""
+        now = self._clock.monotonic()
+        asked_at, free = self._free
+        if not 0 <= now - asked_at < 1:
+            free = self._disk.free_bytes(self.folder)
+            self._free = (now, free)
+        return free - wanted_bytes >= reserve_bytes
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment; empty when all is well."""
+        return self._writer.why_failed
+
+    @property
+    def commits(self) -> int:
+        """Batches flushed since the start."""
+        return self._writer.commits
+
+    # Sending out
+
+    async def due(
+        self, now: datetime, *, limit: int, skip_domains: Iterable[str] = ()
+    ) -> list[QueuedMessage]:
+        """Messages with recipients to be tried now, oldest first; at most `limit` recipients."""
+        skipped = tuple(skip_domains)
+        return await self._for_delivery.ask(
+            lambda db: rows.due(db, to_seconds(now), limit, skipped)
+        )
+
+    async def next_due(self) -> float | None:
+        """The earliest time of any next attempt, in seconds since 1970."""
+        return await self._for_delivery.ask(rows.next_due)
+
+    async def content(self, message: QueuedMessage) -> AsyncIterator[bytes]:
+        """The body in blocks, without our trace fields. Raises OSError when the file is gone."""
+        if message.body is not None:
+            yield message.body
+        elif message.body_file:
+            source = bodies.blocks(self.bodies / message.body_file)
+            while block := await asyncio.to_thread(next, source, b""):
+                yield block
+        else:
+            yield await self._for_delivery.ask(lambda db: rows.body(db, message.id))
+
+    async def head(self, message: QueuedMessage, limit: int = 262_144) -> bytes:
+        """The beginning of the content, `limit` octets at most, trace fields included."""
+        found = message.trace
+        async for block in self.content(message):
+            found += block
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def record(
+        self,
+        message: QueuedMessage,
+        outcomes: Sequence[Outcome],
+        *,
+        reports: Sequence[NewMessage] = (),
+        delay_notified: bool = False,
+    ) -> list[QueuedMessage]:
+        """Put down outcomes, and queue the reports about them, in one transaction.
+
+        A message none of whose recipients is open any more leaves the queue with it.
+        Raises SpoolFailed; then nothing was recorded, and the caller must try again.
+        """
+        now = to_seconds(self._clock.now())
+
+        def apply(batch: Batch) -> list[QueuedMessage]:
+            rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
+            return [rows.insert(batch, report) for report in reports]
+
+        queued = await self._writer.submit(apply)
+        for report in queued:
+            self.on_put(report)
+        return queued
+
+    # For people
+
+    async def change(self, apply: Callable[[Batch], T]) -> T:
+        """Run one of `queries`' changes. Raises SpoolFailed."""
+        return await self._writer.submit(apply)
+
+    async def look(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one of `queries`' questions, apart from delivery's."""
+        return await self._for_pages.ask(ask)
+
+    # Upkeep
+
+    async def tidy(self) -> bool:
+        """One short step of giving room back; True when there is more to do."""
+        oldest = to_seconds(self._clock.now()) - LEDGER_KEEP_SECONDS
+        return await self._writer.submit(
+            lambda batch: rows.prune_ledger(batch, oldest, LEDGER_STEP_ROWS)
+        ) or await self._writer.submit(lambda batch: rows.vacuum(batch, VACUUM_STEP_PAGES))
+
+    async def _seal(self, body: BodyFile) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.shield(loop.run_in_executor(self._sealers, body.seal))
+
+    async def _sweep(self) -> None:
+        referenced = await self._for_delivery.ask(rows.body_files)
+        for path in list(bodies.orphans(self.bodies, referenced)):
+            path.unlink()
+
+
+class Reader:
+    """A reading connection with a thread of its own, so that the loop never waits for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool-reader")
+        self._db: sqlite3.Connection | None = None
+
+    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer to `question`. Raises sqlite3.Error."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        if self._db is not None:
+            self._db.close()
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        if self._db is None:
+            self._db = database.open_for_reading(self._path)
+        return question(self._db)

@@ -1,0 +1,75 @@
+"""web.db: what the pages themselves must remember.
+
+    session    who is signed in, by the hash of the session id
+    throttle   failed sign-ins by account and network
+    claim      who is setting the box up, and the pause after wrong codes
+    draft      the wizard's answers so far
+    applying   how far the wizard's last step came
+    known_net  networks from which an account has signed in before
+
+One transaction per request that writes, `synchronous=FULL`, so that an answer that was
+acknowledged in the wizard survives a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS session (
+    id_hash TEXT PRIMARY KEY, csrf TEXT NOT NULL, user TEXT, language TEXT, flash TEXT,
+    opened_at REAL NOT NULL, seen_at REAL NOT NULL, peer TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS session_by_age ON session (user, seen_at);
+CREATE TABLE IF NOT EXISTS throttle (
+    key TEXT PRIMARY KEY, failures INTEGER NOT NULL, last_at REAL NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS known_net (
+    user TEXT NOT NULL, net TEXT NOT NULL, seen_at REAL NOT NULL, PRIMARY KEY (user, net)) STRICT;
+CREATE TABLE IF NOT EXISTS claim (
+    only INTEGER PRIMARY KEY CHECK (only = 1), session TEXT, peer TEXT, at REAL,
+    wrong INTEGER NOT NULL DEFAULT 0, paused_until REAL NOT NULL DEFAULT 0) STRICT;
+INSERT OR IGNORE INTO claim (only) VALUES (1);
+CREATE TABLE IF NOT EXISTS draft (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS applying (
+    only INTEGER PRIMARY KEY CHECK (only = 1), state TEXT NOT NULL, steps TEXT NOT NULL,
+    finding TEXT, at REAL NOT NULL) STRICT;
+"""
+
+
+class Database:
+    """One SQLite file, one connection for each thread of the server."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.transaction() as db:
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+        path.chmod(0o600)
+
+    def read(self) -> sqlite3.Connection:
+        """The connection of this thread, for SELECT."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(self._path, timeout=15, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            self._local.db = db
+        return db
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write alone: of many at once exactly one is inside at a time."""
+        db = self.read()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")

@@ -1,0 +1,140 @@
+"""The image, built once; a box before and after the wizard, each frozen once.
+
+`unclaimed` and `ready` are those two; a test asks for `fresh_box` or `ready_box` and
+gets a copy of its own that woke a second ago.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.box import HOST, Box
+from tests.support.browser import browser
+from tests.support.machine import Frozen, Hardware, missing_programs
+from tests.support.smtp_sink import Plan, SmtpSink
+from tests.support.wait import wait_until
+from tests.support.wizard import Answers, Visitor
+
+_BUILD_LIMIT_SECONDS = 2400
+# Beside the mail and web ports: some on which nothing may ever answer.
+SHUT_PORTS = (53, 111, 143, 631, 993, 2525, 3306, 4190, 5355, 8000, 8080)
+HARDWARE = Hardware(guest_ports=(22, 25, 80, 443, 465, 587, 8443, *SHUT_PORTS))
+
+
+@pytest.fixture(scope="session")
+def image(root: Path) -> Path:
+    """The amd64 disk image of this checkout: built now, or already being built."""
+    if lacking := missing_programs():
+        pytest.fail(f"this host lacks {lacking}; run scripts/setup-host run", pytrace=False)
+    return built_image(root, "generic-amd64")
+
+
+def built_image(root: Path, board: str) -> Path:
+    """Build a board's image (a quick look when it is up to date) and return its path."""
+    ready = os.environ.get("PENNYPOST_IMAGE_BUILD")  # scripts/test builds it in the background
+    if ready and board == "generic-amd64":
+        wait_until(
+            (root / ready).exists,
+            what="the image built",
+            timeout_seconds=_BUILD_LIMIT_SECONDS,
+            every_seconds=0.5,
+        )
+        code, log = int((root / ready).read_text()), root / "build/test/image.log"
+    else:
+        log = root / f"build/test/{board}.log"
+        code = _build(root, board, log)
+    if code != 0:
+        tail = log.read_text("utf-8", "replace").splitlines()[-40:]
+        pytest.fail("the image could not be built:\n" + "\n".join(tail), pytrace=False)
+    images = sorted((root / "build/images").glob(f"*{board}*.img"), key=lambda p: p.stat().st_mtime)
+    if not images:
+        pytest.fail(f"the build says it is done but there is no *{board}*.img", pytrace=False)
+    return images[-1]
+
+
+def _build(root: Path, board: str, log: Path) -> int:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        return subprocess.run(
+            ["make", "image", f"BOARD={board}"],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=_BUILD_LIMIT_SECONDS,
+            check=False,
+        ).returncode
+
+
+@pytest.fixture(scope="session")
+def office() -> Iterator[SmtpSink]:
+    """The mail server of the office on the local network: the box's next hop."""
+    with SmtpSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def next_hop(office: SmtpSink) -> Iterator[SmtpSink]:
+    """The office's mail server, empty and willing."""
+    office.come_up()
+    office.plan = Plan()
+    office.messages.clear()
+    yield office
+    office.come_up()
+
+
+@pytest.fixture(scope="session")
+def unclaimed(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+    """A box as it is when it waits for its wizard, its slots in order, frozen."""
+    with Box(tmp_path_factory.mktemp("unclaimed"), HARDWARE) as box:
+        box.flash(image).power_on()
+        start = time.monotonic()
+        box.wait_for_web()
+        print(f"first boot: the wizard answered after {time.monotonic() - start:.1f} s")
+        box.wait_until_settled()
+        box.wait_for_slots()
+        print(f"first boot: slot B was ready after {time.monotonic() - start:.1f} s")
+        return box.freeze()
+
+
+@pytest.fixture(scope="session")
+def answers(office: SmtpSink) -> Answers:
+    """What our office answers in the wizard."""
+    return Answers(relay_domain="example.com", next_hop=f"{HOST}:{office.port}")
+
+
+@pytest.fixture(scope="session")
+def ready(unclaimed: Frozen, answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+    """A box that has been through the wizard in a browser, frozen."""
+    with Box(tmp_path_factory.mktemp("ready"), unclaimed.hardware) as box:
+        box.thaw(unclaimed)
+        box.wait_for_web()
+        with browser() as running:
+            start = time.monotonic()
+            visitor = Visitor(running, box.url)
+            visitor.go_through(answers, claim_code=box.claim_code())
+            print(f"the wizard took {time.monotonic() - start:.1f} s")
+        box.wait_for_smtp()
+        return box.freeze()
+
+
+@pytest.fixture
+def fresh_box(unclaimed: Frozen, tmp_path: Path) -> Iterator[Box]:
+    with Box(tmp_path / "box", unclaimed.hardware) as box:
+        box.thaw(unclaimed)
+        box.wait_for_web()
+        yield box
+
+
+@pytest.fixture
+def ready_box(ready: Frozen, next_hop: SmtpSink, tmp_path: Path) -> Iterator[Box]:
+    with Box(tmp_path / "box", ready.hardware) as box:
+        box.thaw(ready)
+        box.wait_for_smtp()
+        yield box

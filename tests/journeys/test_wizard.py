@@ -1,0 +1,168 @@
+"""The wizard by a person in a browser: leaving, coming back, the power going."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.cookiejar import CookieJar
+
+import pytest
+
+from tests.support.box import Box
+from tests.support.browser import PHONE, browser
+from tests.support.wait import wait_until
+from tests.support.wizard import STEPS, Answers, Visitor
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
+VISITORS = 50
+
+
+def settings_of(box: Box) -> dict[str, object]:
+    found: dict[str, object] = json.loads(box.root("pennypost settings show --json"))
+    shown = found.get("settings", found)
+    assert isinstance(shown, dict)
+    return shown
+
+
+def test_leaving_going_back_and_reloading_lose_nothing(fresh_box: Box, answers: Answers) -> None:
+    with browser() as running, Visitor(running, fresh_box.url, size=PHONE) as visitor:
+        visitor.claim(fresh_box.claim_code())
+        visitor.answer("language", answers)
+        visitor.answer("administrator", answers)
+        # Left in the middle of a page, with something typed and not sent; back at it later.
+        visitor.open("/")
+        assert visitor.step == "domain"
+        visitor.answer("domain", answers)
+        visitor.page.reload()
+        assert visitor.step == "hostname"
+        visitor.page.go_back()
+        visitor.open("/wizard/domain")
+        assert visitor.page.input_value("[name='mail.main_domain']") == answers.main_domain
+        visitor.answer("domain", answers)
+        visitor.answer("hostname", answers)
+        visitor.answer("incoming", answers)
+        # A page far ahead leads to where one is.
+        visitor.open("/wizard/summary")
+        assert visitor.step == "outgoing"
+        visitor.open("/wizard/incoming")
+        assert visitor.page.input_value("[name=relay-0-domain]") == answers.relay_domain
+        assert settings_of(fresh_box)["mail.enabled"] is False
+        assert not fresh_box.answers_on(25, timeout_seconds=3)
+
+
+def test_a_wrong_answer_is_said_on_its_page_and_kept_there(
+    fresh_box: Box, answers: Answers
+) -> None:
+    with browser() as running, Visitor(running, fresh_box.url) as visitor:
+        visitor.claim(fresh_box.claim_code())
+        visitor.answer("language", answers)
+        visitor.page.fill("[name=name]", "admin")
+        visitor.page.fill("[name=password]", "short")
+        visitor.page.fill("[name=again]", "short")
+        visitor.page.locator("button[name=do][value=next]").click()
+        visitor.page.wait_for_load_state()
+        assert visitor.step == "administrator"
+        assert visitor.page.input_value("[name=name]") == "admin"
+        assert visitor.page.input_value("[name=password]") == ""
+
+
+def test_the_power_may_go_after_every_step(fresh_box: Box, answers: Answers) -> None:
+    """Cut, start, go on: what was answered is there, what was not is asked, nothing applies."""
+    box = fresh_box
+    code = box.claim_code()
+    with browser() as running, Visitor(running, box.url) as visitor:
+        visitor.claim(code)
+        for number, step in enumerate(STEPS[:-1]):
+            visitor.answer(step, answers)
+            box.cut_power()
+            box.power_on()
+            box.wait_for_web()
+            visitor.moved_to(box.url)
+            visitor.open("/")
+            assert visitor.step == STEPS[number + 1]
+            assert settings_of(box)["mail.enabled"] is False
+        # And in the midst of applying.
+        visitor.page.locator("form[action$='/apply'] [type=submit]").first.click(no_wait_after=True)
+        visitor.page.wait_for_timeout(1500)
+        box.cut_power()
+        box.power_on()
+        box.wait_for_web()
+        visitor.moved_to(box.url)
+        visitor.open("/")
+        if visitor.step == "progress" and visitor.page.locator("form[action$='/apply']").count():
+            visitor.page.locator("form[action$='/apply'] [type=submit]").first.click()
+        elif visitor.step == "summary":
+            visitor.apply()
+        wait_until(
+            lambda: settings_of(box)["mail.enabled"] is True,
+            what="the answers applied",
+            timeout_seconds=180,
+            every_seconds=1,
+        )
+    applied = settings_of(box)
+    assert applied["mail.hostname"] == answers.hostname
+    assert applied["box.time_zone"] == answers.time_zone
+    box.wait_for_smtp()
+    with browser() as running, Visitor(running, box.url) as visitor:
+        visitor.sign_in(answers)
+
+
+def test_of_fifty_claims_at_once_exactly_one_gets_the_box(fresh_box: Box) -> None:
+    code = fresh_box.claim_code()
+    with concurrent.futures.ThreadPoolExecutor(VISITORS) as pool:
+        places = list(pool.map(lambda _: claimed(fresh_box.url, code), range(VISITORS)))
+    assert places.count(True) == 1, places
+
+
+def claimed(url: str, code: str) -> bool:
+    """Whether one visitor of their own, with the right code, got the box."""
+    context = ssl._create_unverified_context()
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.HTTPCookieProcessor(CookieJar()),
+    )
+    page = opener.open(f"{url}/wizard/claim", timeout=180).read().decode()
+    form = {"code": code}
+    for name, value in re.findall(
+        r"<input[^>]*type=[\"']?hidden[\"']?[^>]*name=[\"']?([\w-]+)[\"']?[^>]*value=[\"']([^\"']*)",
+        page,
+    ):
+        form[name] = value
+    request = urllib.request.Request(
+        f"{url}/wizard/claim",
+        data=urllib.parse.urlencode(form).encode(),
+        headers={"Origin": url, "Referer": f"{url}/wizard/claim"},
+    )
+    try:
+        answer = opener.open(request, timeout=180)
+    except urllib.error.HTTPError as error:
+        if error.code in (409, 429):  # somebody else has it
+            return False
+        raise
+    return not answer.url.endswith("/claim")
+
+
+def test_nothing_but_the_wizard_is_shown_before_it(fresh_box: Box) -> None:
+    for path in ("/", "/queue", "/settings", "/api/v1/status", "/nowhere"):
+        page = fresh_box.get(path)
+        place = page.headers.get("location", "")
+        assert page.status in (302, 303, 307, 401, 403, 404), (path, page.status)
+        if page.status in (302, 303, 307):
+            assert "/wizard" in place, (path, place)
+
+
+def test_plain_http_shows_the_way_and_the_root_certificate(fresh_box: Box) -> None:
+    page = fresh_box.get("/", guest_port=80)
+    assert page.status == 200
+    assert b"https://" in page.body
+    found = re.search(rb'href="([^"]+\.(?:crt|pem|cer))"', page.body)
+    assert found, page.body[:2000]
+    certificate = fresh_box.get(found[1].decode(), guest_port=80)
+    assert certificate.status == 200
+    own = fresh_box.root("cat /data/pennypost/keys/public/ca.crt")
+    assert own.split()[3] in certificate.body.decode("latin-1") or certificate.body[:1] == b"0"
