@@ -180,7 +180,7 @@ def hand_over(
     shop: Workshop,
 ) -> Path:
     """Compress, describe and give everything its final name, the image last."""
-    packed = publish.compress(kit, image, shop.log)
+    packed = publish.compress(kit, image, shop.cache / f"xz-{named.board}", shop.log)
     stem = image.with_suffix("")
     papers = {
         stem.with_suffix(".img.bmap"): publish.block_map(image),

@@ -18,9 +18,6 @@ from image.lock import Package
 from image.tools import Tools
 
 BLOCK = 4096
-# The two levers for size and time: preset 1 is quick, and what is in the slots is
-# compressed already. A fixed block size gives the same bytes for any number of threads.
-XZ = ("-1", "-T2", "--block-size=32MiB", "--check=crc64", "--keep", "--force")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +40,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def compress(tools: Tools, image: Path, log: Path) -> Path:
+def compress(tools: Tools, image: Path, kept: Path, log: Path) -> Path:
     """The image as one .xz stream; flashing tools stumble over several."""
-    tools.run(["xz", *XZ, tools.inside(image)], log=log)
-    return image.with_name(image.name + ".xz")
+    packed = image.with_name(image.name + ".xz")
+    command = ["python3", "-m", "image.xz", *map(tools.inside, (image, packed, kept))]
+    tools.run(["env", "PYTHONPATH=/src", "PYTHONDONTWRITEBYTECODE=1", *command], log=log)
+    return packed
 
 
 def checksums(paths: Iterable[Path]) -> str:
