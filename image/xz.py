@@ -32,6 +32,8 @@ CHECK, CHECK_BYTES = lzma.CHECK_CRC32, 4
 FLAGS = bytes((0, CHECK))
 STORED_BYTES = 1 << 16
 SAMPLE_BYTES = 1 << 15
+# Names kept blocks; to be changed with anything that changes their bytes.
+FORMAT = "crc32-preset1"
 
 
 def number(value: int) -> bytes:
@@ -109,7 +111,7 @@ def ending(records: list[tuple[int, int]]) -> bytes:
 
 def kept_block(piece: bytes, cache: Path) -> tuple[Path, int, int]:
     """The file with a piece's block (made if need be), its unpadded and plain size."""
-    name = f"{PRESET}-{hashlib.sha256(piece).hexdigest()}"
+    name = f"{FORMAT}-{hashlib.sha256(piece).hexdigest()}"
     for found in cache.glob(f"{name}.*"):
         os.utime(found)
         return found, int(found.suffix[1:]), len(piece)
