@@ -149,3 +149,33 @@ def _write_at(file: BinaryIO, offset: int, data: bytes) -> None:
 def _forget_cached(file: BinaryIO) -> None:
     """Read back from the medium, not from memory (as far as the kernel obliges)."""
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def needs_refill(state: "bootstate.BootState", running: Slot, twin: Slot) -> str:
+    """Why the twin has to be made anew; empty when it is to be left alone.
+
+    A slot that has tries left holds something that is being tried: never touched.
+    """
+    marks = state.marks(twin.name)
+    if not marks.confirmed:
+        return "" if marks.tries else "it was never proved good"
+    if not all(used_bytes(partition) for partition in twin.partitions):
+        return "it holds no system"
+    if state.order[0] == twin.name:
+        # The boot loader passes over a confirmed slot only when it cannot be loaded.
+        return "it comes first but was not started"
+    return ""
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    name = booted(Path("/proc/cmdline").read_text())
+    if not name:
+        _log.warning("the boot loader named no slot; nothing is copied")
+        return 0
+    try:
+        keep_fit(slot(name), slot(other(name)), bootstate.FOLDER)
+    except (PennypostError, OSError) as error:
+        _log.error("the other slot could not be made: %s", error)
+        return 1
+    return 0
