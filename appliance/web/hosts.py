@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _kernel_ipv4(proc: Path) -> set[str]:
     except OSError:
         return set()
     found = set()
-    for line, after in zip(lines, lines[1:], strict=False):
+    for line, after in pairwise(lines):
         if "|--" in line and "host LOCAL" in after:
             found.add(line.split()[-1])
     return found
