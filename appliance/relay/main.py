@@ -64,7 +64,7 @@ class Rendered:
             for name, value in schema.flatten(raw.get("settings") or {}).items()
             if name in names
         }
-        certificate, key = facts.get("tls_cert"), facts.get("tls_key")
+        certificate, key = facts.get("tls_certificate"), facts.get("tls_key")
         return cls(
             settings=schema.from_json(known),
             claimed=facts.get("claimed") is True,
