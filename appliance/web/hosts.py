@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from appliance.settings.schema import Settings
 
 # `pennypost-2.local` is what avahi makes of the name when two boxes are in one network. The
 # other endings are those that home and office routers give; none of them is public.
-_FACTORY_NAME = re.compile(r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?")
+_FACTORY_NAME = re.compile(
+    r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?"
+)
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
@@ -91,7 +94,7 @@ def _kernel_ipv4(proc: Path) -> set[str]:
     except OSError:
         return set()
     found = set()
-    for line, after in zip(lines, lines[1:], strict=False):
+    for line, after in pairwise(lines):
         if "|--" in line and "host LOCAL" in after:
             found.add(line.split()[-1])
     return found
