@@ -15,7 +15,7 @@ from appliance.base.files import replace_file
 from appliance.base.finding import Finding, PennypostError
 from appliance.base.run import run
 from appliance.upkeep import bootstate, esp, health
-from appliance.upkeep.bootstate import BootState, Marks
+from appliance.upkeep.bootstate import BootState
 from appliance.upkeep.slots import booted, other
 
 LIMIT_SECONDS = 180.0
@@ -45,7 +45,7 @@ def confirm(slot: str, command_line: str) -> int:
     found = until_healthy()
     if not found:
         with esp.writable():
-            bootstate.mark(slot, Marks(confirmed=True))
+            bootstate.write(bootstate.read().confirm(slot))
         _log.info("slot %s is confirmed", slot)
         return 0
     reason = " ".join(finding.say for finding in found)

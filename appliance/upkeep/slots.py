@@ -14,13 +14,14 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.base.finding import PennypostError, Refused
 from appliance.upkeep import bootstate, esp
-from appliance.upkeep.bootstate import BootState, Marks
+from appliance.upkeep.bootstate import BootState
 
 SLOTS = ("a", "b")
 DEVICES = Path("/dev/pennypost")
@@ -169,17 +170,19 @@ def keep_fit(running: Slot, twin: Slot) -> bool:
         _log.info("slot %s is fit", twin.name)
         return False
     _log.info("making slot %s from slot %s: %s", twin.name, running.name, why)
-    _mark(twin, Marks(confirmed=False))
+    _write(lambda now: now.doubt(twin.name))
     refill(running, twin)
-    _mark(twin, Marks(confirmed=True))
+    _write(lambda now: now.confirm(twin.name))
     _log.info("slot %s is fit to start from", twin.name)
     return True
 
 
-def _mark(which: Slot, marks: Marks) -> None:
-    if bootstate.read().marks(which.name) != marks:
+def _write(change: Callable[[BootState], BootState]) -> None:
+    """Change the slot state as it is now; nothing is written when nothing changes."""
+    now = bootstate.read()
+    if (wanted := change(now)) != now:
         with esp.writable():
-            bootstate.mark(which.name, marks)
+            bootstate.write(wanted)
 
 
 def main() -> int:
