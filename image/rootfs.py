@@ -24,7 +24,7 @@ from image.tools import Tools
 
 SECONDS_A_DAY = 86_400
 PROGRAMS = "/usr/lib/pennypost"
-ROOT_SQUASHFS = ("-comp", "zstd", "-Xcompression-level", "15", "-b", "256K")
+ROOT_SQUASHFS = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "256K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ def _row(package: lock.Package) -> dict[str, str]:
 def system(tools: Tools, base: Base, files: overlay.Overlay, epoch: int, log: Path) -> System:
     """Lay `rootfs/` over the base and finish it; kept until either of them changes."""
     code = [(HERE / name).read_text() for name in ("system.sh", "clean.sh", "rootfs.py")]
-    target = tools.cache / f"system-{key(base.folder.name, files.digest(), *code)}"
+    arch = base.folder.name.split("-")[1]
+    target = tools.cache / f"system-{arch}-{key(base.folder.name, files.digest(), *code)}"
     if not target.exists():
         _make_system(tools, base, files, epoch, log).rename(target)
     return System(target)
@@ -193,7 +194,9 @@ def root_slot(
     tools: Tools, base: System, files: overlay.Overlay, epoch: int, log: Path
 ) -> Path:
     """The finished root as a squashfs: the system layer plus our programs."""
-    target = tools.cache / f"root-{key(base.folder.name, files.digest(), *ROOT_SQUASHFS)}.squashfs"
+    arch = base.folder.name.split("-")[1]
+    name = f"root-{arch}-{key(base.folder.name, files.digest(), *ROOT_SQUASHFS)}.squashfs"
+    target = tools.cache / name
     if target.exists():
         return target
     work = tools.cache / "tmp" / target.stem

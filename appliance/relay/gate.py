@@ -1,5 +1,6 @@
 """Who is connected: caps on connections, in all and of one address, and the roll of sessions."""
 
+import asyncio
 from collections import Counter
 from typing import Protocol
 
@@ -15,6 +16,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.sessions: set[Guest] = set()
+        self.is_empty = asyncio.Event()
+        self.is_empty.set()
         self._of_address: Counter[str] = Counter()
 
     def enter(self, guest: Guest, *, total: int, per_address: int) -> bool:
@@ -24,6 +27,7 @@ class Gate:
                 del self._of_address[guest.client]
             return False
         self.sessions.add(guest)
+        self.is_empty.clear()
         self._of_address[guest.client] += 1
         return True
 
@@ -32,6 +36,8 @@ class Gate:
         if guest not in self.sessions:
             return
         self.sessions.remove(guest)
+        if not self.sessions:
+            self.is_empty.set()
         self._of_address[guest.client] -= 1
         if self._of_address[guest.client] <= 0:
             del self._of_address[guest.client]

@@ -3,7 +3,7 @@
     certificate   the pair for the host name; a new one is made beside the live one
     render        everything, in memory
     write         a new folder beside the one in force
-    check         each program reads its own new file
+    verify        each program reads its own new file
     switch        one rename: the new folder is in force
     reload        each changed program
     probe         do they answer?
@@ -90,7 +90,7 @@ class Applier:
             changed = [p for p in table(dev=facts.dev) if live and p.concerns(old, files)]
             for program in changed:
                 if program.check:
-                    with step(f"check {program.name}"):
+                    with step(f"verify {program.name}"):
                         self._effects.check(program.check_argv(folder))
             with step("switch"):
                 self._pending.touch()
@@ -171,22 +171,30 @@ class Applier:
     def _roll_back(self, undo: "_Undo") -> list[str]:
         """Back to the old set; what could not be told to go back is named."""
         failed = []
-        if undo.switched and undo.old_folder is not None:
-            self._effects.point(self._link, undo.old_folder)
-        elif undo.switched:
-            self._link.unlink(missing_ok=True)
+        try:
+            if undo.switched:
+                self._point_back(undo)
+            if undo.folder is not None:
+                shutil.rmtree(undo.folder, ignore_errors=True)
+        except (PennypostError, OSError) as error:
+            _log.error("the old configuration could not be put back: %s", error)
+            failed.append("the configuration")
         for program, old, new in reversed(undo.told):
             try:
                 for action in program.actions(new, old):
                     self._effects.do(action)
-            except (PennypostError, OSError):
-                _log.exception("%s could not be told to go back", program.name)
+            except (PennypostError, OSError) as error:
+                _log.warning("%s could not be told to go back: %s", program.name, error)
                 failed.append(program.name)
-        if undo.folder is not None:
-            shutil.rmtree(undo.folder, ignore_errors=True)
         if not failed:  # else the next start applies the stored settings again
             self._pending.unlink(missing_ok=True)
         return failed
+
+    def _point_back(self, undo: "_Undo") -> None:
+        if undo.old_folder is not None:
+            self._effects.point(self._link, undo.old_folder)
+        else:
+            self._link.unlink(missing_ok=True)
 
     def _tidy(self, pair: HostPair) -> None:
         """After the commit. What fails here changes nothing that is in force."""
@@ -261,7 +269,9 @@ def _with_note(error: PennypostError, left_over: list[str]) -> PennypostError:
     means = "The settings were not changed; everything runs on as before."
     if left_over:
         means = (
-            "The settings were not changed, but could not be told so: " + ", ".join(left_over) + "."
+            "The settings were not changed, but this could not be told: "
+            + ", ".join(left_over)
+            + ". It is tried again when the steward starts."
         )
     old = error.finding
     return PennypostError(

@@ -1,8 +1,9 @@
 """Rows in and out: the SQL behind `store`. Runs in the writer's or a reader's thread."""
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from appliance.mail.envelope import Envelope, Recipient
@@ -157,18 +158,24 @@ def remove(batch: Batch, message_id: int) -> None:
 
 
 def due(
-    db: sqlite3.Connection, now: float, limit: int, skip_domains: Sequence[str]
+    db: sqlite3.Connection,
+    now: float,
+    limit: int,
+    skip_domains: Sequence[str],
+    skip: Collection[int],
 ) -> list[QueuedMessage]:
-    """Messages with those of their recipients that are due."""
+    """Messages with those of their recipients that are due and not skipped."""
     found = db.execute(
         "SELECT message_id, id, address, notify, orcpt, attempts FROM recipients"
         " WHERE next_attempt_at <= ? AND domain NOT IN (SELECT value FROM json_each(?))"
         " ORDER BY next_attempt_at LIMIT ?",
-        (now, json.dumps(list(skip_domains)), limit),
-    ).fetchall()
+        (now, json.dumps(list(skip_domains)), limit + len(skip)),
+    )
     by_message: dict[int, list[QueuedRecipient]] = {}
-    for message_id, *rest in found:
+    fresh = (row for row in found if row[1] not in skip)
+    for message_id, *rest in itertools.islice(fresh, limit):
         by_message.setdefault(message_id, []).append(_recipient(*rest))
+    found.close()
     return [
         message
         for message_id, recipients in by_message.items()
@@ -214,10 +221,10 @@ def load(
     )
 
 
-def next_due(db: sqlite3.Connection) -> float | None:
-    """The earliest next attempt."""
+def next_due(db: sqlite3.Connection, now: float) -> float | None:
+    """The earliest next attempt after `now`."""
     row = db.execute(
-        "SELECT min(next_attempt_at) FROM recipients WHERE next_attempt_at IS NOT NULL"
+        "SELECT min(next_attempt_at) FROM recipients WHERE next_attempt_at > ?", (now,)
     ).fetchone()
     return row[0] if row else None
 

@@ -6,13 +6,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from appliance.base.clock import Clock
+from appliance.mail.message import split_head
 from appliance.spool import bodies, database, rows
 from appliance.spool.bodies import BodyFile, Disk, RealDisk
 from appliance.spool.model import (
@@ -137,17 +138,23 @@ class Spool:
     # Sending out
 
     async def due(
-        self, now: datetime, *, limit: int, skip_domains: Iterable[str] = ()
+        self,
+        now: datetime,
+        *,
+        limit: int,
+        skip_domains: Iterable[str] = (),
+        skip: Collection[int] = (),
     ) -> list[QueuedMessage]:
-        """Messages with recipients to be tried now, oldest first; at most `limit` recipients."""
-        skipped = tuple(skip_domains)
-        return await self._for_delivery.ask(
-            lambda db: rows.due(db, to_seconds(now), limit, skipped)
-        )
+        """Messages with recipients to be tried now, oldest first; at most `limit` recipients.
 
-    async def next_due(self) -> float | None:
-        """The earliest time of any next attempt, in seconds since 1970."""
-        return await self._for_delivery.ask(rows.next_due)
+        `skip` are recipients already in hand.
+        """
+        domains, at = tuple(skip_domains), to_seconds(now)
+        return await self._for_delivery.ask(lambda db: rows.due(db, at, limit, domains, skip))
+
+    async def next_due(self, now: datetime) -> float | None:
+        """The earliest time after `now` of any next attempt, in seconds since 1970."""
+        return await self._for_delivery.ask(lambda db: rows.next_due(db, to_seconds(now)))
 
     async def content(self, message: QueuedMessage) -> AsyncIterator[bytes]:
         """The body in blocks, without our trace fields. Raises OSError when the file is gone."""
@@ -160,10 +167,17 @@ class Spool:
         else:
             yield await self._for_delivery.ask(lambda db: rows.body(db, message.id))
 
+    async def whole(self, message: QueuedMessage) -> AsyncIterator[bytes]:
+        """What goes on the wire: our trace fields, then the content as it came."""
+        if message.trace:
+            yield message.trace
+        async for block in self.content(message):
+            yield block
+
     async def head(self, message: QueuedMessage, limit: int = 262_144) -> bytes:
         """The beginning of the content, `limit` octets at most, trace fields included."""
-        found = message.trace
-        async for block in self.content(message):
+        found = b""
+        async for block in self.whole(message):
             found += block
             if len(found) >= limit:
                 break
@@ -194,6 +208,16 @@ class Spool:
         return queued
 
     # For people
+
+    async def header(self, number: int) -> bytes:
+        """The header of message `number`, trace fields included; empty when it is gone."""
+        found = await self._for_pages.ask(lambda db: rows.load(db, number, ()))
+        if found is None:
+            return b""
+        try:
+            return split_head(await self.head(found))[0]
+        except (LookupError, OSError):
+            return b""
 
     async def change(self, apply: Callable[[Batch], T]) -> T:
         """Run one of `queries`' changes. Raises SpoolFailed."""

@@ -243,7 +243,7 @@ class Machine:
         """The second serial line. The arm64 board has one only; PCI gives another."""
         if self.hardware.arch == "amd64":
             return ["-serial", "chardev:console"]
-        return ["-device", "pci-serial,chardev=console"]
+        return ["-device", "pci-serial,chardev=console"] if self.hardware.root_console else []
 
 
 def missing_programs(arch: str = "amd64") -> str:

@@ -1,0 +1,262 @@
+"""pennypost-relay: wire the parts and run them.
+
+    python -m appliance.relay.main --data DIR --run DIR
+        [--smtp PORT --submission PORT --submissions PORT] [--resolver ADDRESS:PORT]
+
+With sockets from systemd (named smtp, submission, submissions) the ports are not needed. Settings
+and facts come from RUN/rendered/relay.json, at the start, on SIGHUP and on the verb `reload`.
+While mail is switched off or the box is unclaimed the ports answer 421 4.3.2; on the box systemd
+has stopped the sockets then. SIGTERM lets what is under way end.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.base import control, sd
+from appliance.base.clock import SystemClock
+from appliance.base.finding import PennypostError
+from appliance.dns.live import LiveResolver
+from appliance.policy.verdict import Port
+from appliance.relay.control import Control
+from appliance.relay.listener import Listener, loopback_socket
+from appliance.relay.mail_log import MailLog
+from appliance.relay.session import Session
+from appliance.relay.shop import Shop
+from appliance.relay.worker import Worker
+from appliance.settings import schema
+from appliance.settings.schema import Settings
+from appliance.spool.store import Spool
+
+DRAIN_SECONDS = 20
+TIDY_SECONDS = 60.0
+TIDY_STEPS = 200
+_log = logging.getLogger("pennypost.relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the steward rendered for us."""
+
+    settings: Settings = field(default_factory=Settings)
+    claimed: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "Rendered":
+        """Raises OSError, ValueError, PennypostError."""
+        raw = json.loads(path.read_text())
+        facts: dict[str, Any] = raw.get("facts") or {}
+        names = schema.by_name()
+        known = {
+            name: value
+            for name, value in schema.flatten(raw.get("settings") or {}).items()
+            if name in names
+        }
+        certificate, key = facts.get("tls_cert"), facts.get("tls_key")
+        return cls(
+            settings=schema.from_json(known),
+            claimed=facts.get("claimed") is True,
+            certificate=Path(certificate) if certificate else None,
+            key=Path(key) if key else None,
+        )
+
+    @property
+    def why_closed(self) -> str:
+        """Why no mail is taken; empty when it is."""
+        if not self.claimed:
+            return "The box has not been set up yet."
+        if not self.settings.mail.enabled:
+            return "The mail service is switched off."
+        if not self.settings.mail.hostname:
+            return "The mail server has no host name yet."
+        return ""
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The running relay."""
+
+    shop: Shop
+    listener: Listener
+    worker: Worker
+    rendered: Path
+
+    async def reload(self) -> None:
+        """Put what is rendered in force. What cannot be read changes nothing and is raised."""
+        found = Rendered.read(self.rendered)
+        self.shop.take(found.settings, accepting=not found.why_closed, why=found.why_closed)
+        self.worker.take_settings()
+        await self.listener.open(found.certificate, found.key)
+        _log.info("settings in force; %s", found.why_closed or "mail is taken")
+
+    async def reload_quietly(self) -> None:
+        """The same, where nobody waits for an answer."""
+        try:
+            await self.reload()
+        except (OSError, ValueError, PennypostError) as error:
+            _log.warning("the settings could not be read; the old ones stay: %s", error)
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """From the first socket to the last message."""
+    log_path = _dev_log(arguments.data) if _is_dev(arguments) else None
+    clock = SystemClock()
+    spool = await Spool.open(arguments.data / "spool", clock=clock)
+    shop = Shop(
+        spool=spool,
+        clock=clock,
+        resolver=_resolver(arguments),
+        log=MailLog(log_path, echo=log_path is None),
+    )
+    worker = Worker(shop)
+    listener = Listener(shop, _sockets(arguments))
+    daemon = Daemon(shop, listener, worker, arguments.run / "rendered" / "relay.json")
+    shop.why_closed = "The settings have not been read yet."
+    await listener.open(None, None)
+    await daemon.reload_quietly()
+    worker.start()
+    orders = Control(shop, listener, worker, daemon.reload)
+    server = await control.serve(
+        orders.handlers(), path=arguments.run / "relay.sock", allowed_uids=_callers()
+    )
+    tidier = asyncio.create_task(_tidy_for_ever(spool))
+    stopped = _on_signals(daemon)
+    _write_pid(arguments)
+    sd.notify("READY=1")
+    await stopped.wait()
+    sd.notify("STOPPING=1")
+    tidier.cancel()
+    server.close()
+    await _drain(daemon)
+    await spool.close()
+    shop.log.close()
+
+
+async def _drain(daemon: Daemon) -> None:
+    """Take no new work; let what is under way end."""
+    daemon.listener.close()
+    for guest in list(daemon.shop.gate.sessions):
+        if isinstance(guest, Session):
+            guest.dismiss()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await daemon.shop.gate.is_empty.wait()
+    await daemon.worker.stop(DRAIN_SECONDS)
+
+
+async def _tidy_for_ever(spool: Spool) -> None:
+    """Give room back, a short step at a time."""
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        try:
+            for _ in range(TIDY_STEPS):
+                if not await spool.tidy():
+                    break
+                await asyncio.sleep(0.1)
+        except PennypostError as error:
+            _log.warning("no tidying now: %s", error)
+
+
+def _on_signals(daemon: Daemon) -> asyncio.Event:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(daemon.reload_quietly())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stopped
+
+
+def _sockets(arguments: argparse.Namespace) -> dict[Port, list[socket.socket]]:
+    """From systemd, else the development ports."""
+    passed = sd.listen_fds()
+    found: dict[Port, list[socket.socket]] = {}
+    for port in Port:
+        number = getattr(arguments, port.value)
+        if port.value in passed:
+            found[port] = passed[port.value]
+            for sock in found[port]:
+                sock.setblocking(False)
+        elif number is not None:
+            found[port] = [loopback_socket(number)]
+    return found
+
+
+def _callers() -> set[int]:
+    """Who may give orders: root, the web pages, and (in development) ourselves."""
+    found = {0, os.getuid()}
+    with contextlib.suppress(KeyError):
+        found.add(pwd.getpwnam("pp-web").pw_uid)
+    return found
+
+
+def _is_dev(arguments: argparse.Namespace) -> bool:
+    return arguments.smtp is not None
+
+
+def _dev_log(data: Path) -> Path:
+    (data / "log").mkdir(parents=True, exist_ok=True)
+    return data / "log" / "mail.log"
+
+
+def _write_pid(arguments: argparse.Namespace) -> None:
+    if _is_dev(arguments):
+        (arguments.run / "relay.pid").write_text(f"{os.getpid()}\n")
+
+
+def _resolver(arguments: argparse.Namespace) -> LiveResolver:
+    """The name server that was named, the box's own, or in development the host's."""
+    if arguments.resolver:
+        return LiveResolver.from_text(arguments.resolver)
+    if _is_dev(arguments):
+        with contextlib.suppress(OSError):
+            lines = Path("/etc/resolv.conf").read_text().splitlines()
+            for words in map(str.split, lines):
+                if words[:1] == ["nameserver"] and len(words) > 1:
+                    return LiveResolver(words[1])
+    return LiveResolver()
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="pennypost-relay", description="The mail relay.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with spool/")
+    parser.add_argument("--run", type=Path, required=True, help="folder with rendered/")
+    for port in Port:
+        parser.add_argument(f"--{port.value}", type=int, metavar="PORT", help="loopback port")
+    parser.add_argument("--resolver", metavar="ADDRESS:PORT", help="name server to ask")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Entry point."""
+    arguments = parse_arguments(sys.argv[1:])
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("mail.log").setLevel(logging.ERROR)  # the library's; it names passwords
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(run(arguments))
+    else:
+        uvloop.run(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The client's side of SMTP on the wire: replies read within bounds, content sent in CRLF pairs.
+
+What the other server says is data from a stranger: lines, their number and their length are
+bounded, and controls do not reach the log.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from appliance.mail import message
+from appliance.relay.reasons import DeliveryTrouble, Say
+
+MAX_REPLY_LINES = 100
+MAX_REPLY_LINE_BYTES = 8_192
+MAX_KEPT_CHARACTERS = 1_000
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReply:
+    """A whole reply; `text` is one line, cleaned."""
+
+    code: int
+    text: str
+    lines: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """2yz or 3yz."""
+        return self.code < 400
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+async def read_reply(reader: asyncio.StreamReader) -> ServerReply:
+    """Read one reply (RFC 5321 §4.2). Raises DeliveryTrouble."""
+    lines: list[str] = []
+    code = 0
+    while len(lines) < MAX_REPLY_LINES:
+        try:
+            raw = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as error:
+            raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise DeliveryTrouble(Say.LOST, status="4.4.2") from error
+        matched = _REPLY_LINE.match(raw.rstrip(b"\r\n"))
+        if not matched or (lines and int(matched[1]) != code):
+            shown = clean(raw[:80].decode("utf-8", "replace"))
+            raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply=shown)
+        code = int(matched[1])
+        lines.append(clean((matched[3] or b"").decode("utf-8", "replace")))
+        if matched[2] != b"-":
+            return ServerReply(code, _joined(lines), tuple(lines))
+    raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply="too many lines")
+
+
+def clean(text: str) -> str:
+    """One printable line."""
+    shown = text.rstrip("\r\n")[:MAX_KEPT_CHARACTERS]
+    return "".join(c if c.isprintable() else "?" for c in shown)
+
+
+def _joined(lines: list[str]) -> str:
+    """Several lines as one; a repeated enhanced code is said once."""
+    first = lines[0]
+    status = re.match(r"[245]\.\d+\.\d+ ", first)
+    rest = [line.removeprefix(status[0]) if status else line for line in lines[1:]]
+    return " ".join([first, *rest])[:MAX_KEPT_CHARACTERS]
+
+
+class Stuffer:
+    """Puts the dots in, block by block (RFC 5321 §4.5.2). Pure."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._at_start = True
+        self._empty = True
+
+    def feed(self, block: bytes) -> bytes:
+        """The next octets for the wire. Raises DeliveryTrouble for a CR or LF that is alone."""
+        block = self._held + block if self._held else block
+        keep = 2 if block.endswith(b"\r\n") else 1 if block.endswith(b"\r") else 0
+        self._held = block[len(block) - keep :]
+        return self._stuffed(block[: len(block) - keep])
+
+    def finish(self) -> bytes:
+        """The rest, and the dot that ends it all; a last line without its CRLF gets one."""
+        rest, self._held = self._held, b""
+        ended = rest == b"\r\n" or (self._empty and not rest)
+        return self._stuffed(rest) + (b".\r\n" if ended else b"\r\n.\r\n")
+
+    def _stuffed(self, block: bytes) -> bytes:
+        if not message.has_only_crlf(block):
+            raise DeliveryTrouble(Say.BAD_CONTENT, permanent=True, status="5.6.0")
+        if not block:
+            return b""
+        self._empty = False
+        stuffed = block.replace(b"\r\n.", b"\r\n..") if b"\r\n." in block else block
+        if self._at_start and stuffed.startswith(b"."):
+            stuffed = b"." + stuffed
+        self._at_start = False
+        return stuffed
+
+
+async def send_content(
+    writer: asyncio.StreamWriter, content: AsyncIterator[bytes], *, timeout_seconds: float
+) -> bytes:
+    """Send the content but for its end, which is returned: the last dot is the caller's to send.
+
+    Raises DeliveryTrouble, ConnectionError, TimeoutError (per block).
+    """
+    stuffer = Stuffer()
+    async for block in content:
+        writer.write(stuffer.feed(block))
+        async with asyncio.timeout(timeout_seconds):
+            await writer.drain()
+    return stuffer.finish()
