@@ -14,12 +14,14 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.base.finding import PennypostError, Refused
-from appliance.upkeep import bootstate
+from appliance.upkeep import bootstate, esp
+from appliance.upkeep.bootstate import BootState
 
 SLOTS = ("a", "b")
 DEVICES = Path("/dev/pennypost")
@@ -104,14 +106,6 @@ def copy(source: Path, target: Path) -> str:
     return expected.hexdigest()
 
 
-def is_same(running: Slot, twin: Slot) -> bool:
-    """Whether both slots hold file systems of the same length and beginning: a quick look."""
-    return all(
-        used_bytes(ours) and _head(ours) == _head(theirs)
-        for ours, theirs in zip(running.partitions, twin.partitions, strict=True)
-    )
-
-
 def refill(running: Slot, twin: Slot) -> None:
     """Copy the running slot to its twin. The root first: a slot without kernel is passed over."""
     for source, target in reversed(list(zip(running.partitions, twin.partitions, strict=True))):
@@ -130,11 +124,6 @@ def _blocks(length: int) -> list[int]:
     return [BLOCK_BYTES] * whole + ([rest] if rest else [])
 
 
-def _head(partition: Path) -> bytes:
-    with partition.open("rb") as file:
-        return file.read(BLOCK_BYTES // 16)
-
-
 def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     return os.pread(file.fileno(), size, offset)
 
@@ -151,7 +140,7 @@ def _forget_cached(file: BinaryIO) -> None:
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def needs_refill(state: "bootstate.BootState", running: Slot, twin: Slot) -> str:
+def needs_refill(state: BootState, twin: Slot) -> str:
     """Why the twin has to be made anew; empty when it is to be left alone.
 
     A slot that has tries left holds something that is being tried: never touched.
@@ -167,15 +156,48 @@ def needs_refill(state: "bootstate.BootState", running: Slot, twin: Slot) -> str
     return ""
 
 
+def keep_fit(running: Slot, twin: Slot) -> bool:
+    """Make the twin anew when it needs it, from a running slot that is proved good.
+
+    The twin is not startable from before the first write until its copy is verified.
+    """
+    state = bootstate.read()
+    if not state.marks(running.name).confirmed:
+        _log.info("slot %s is not confirmed yet; it is not copied", running.name)
+        return False
+    why = needs_refill(state, twin)
+    if not why:
+        _log.info("slot %s is fit", twin.name)
+        return False
+    _log.info("making slot %s from slot %s: %s", twin.name, running.name, why)
+    _write(lambda now: now.doubt(twin.name))
+    refill(running, twin)
+    _write(lambda now: now.confirm(twin.name))
+    _log.info("slot %s is fit to start from", twin.name)
+    return True
+
+
+def _write(change: Callable[[BootState], BootState]) -> None:
+    """Change the slot state as it is now; nothing is written when nothing changes."""
+    now = bootstate.read()
+    if (wanted := change(now)) != now:
+        with esp.writable():
+            bootstate.write(wanted)
+
+
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name = booted(Path("/proc/cmdline").read_text())
-    if not name:
-        _log.warning("the boot loader named no slot; nothing is copied")
+    if not name or not esp.is_there():
+        _log.warning("no slot is named, or the boot partition is not mounted: nothing is copied")
         return 0
     try:
-        keep_fit(slot(name), slot(other(name)), bootstate.FOLDER)
+        keep_fit(slot(name), slot(other(name)))
     except (PennypostError, OSError) as error:
         _log.error("the other slot could not be made: %s", error)
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
