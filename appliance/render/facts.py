@@ -57,7 +57,7 @@ class Facts:
             "addresses": list(self.addresses),
             "resolver": self.resolver,
             "tls_key": str(self.tls_key),
-            "tls_certificate": str(self.tls_certificate),
+            "tls_cert": str(self.tls_certificate),
             "root_certificate": str(self.root_certificate),
             "ports": {
                 "smtp": self.ports.smtp,

@@ -14,8 +14,8 @@ MAIL_PORTS = "25, 465, 587"
 
 
 def mail_is_on(settings: Settings, facts: Facts) -> bool:
-    """Whether the mail ports are to be open. A checkout has no claim to wait for."""
-    return settings.mail.enabled and (facts.claimed or facts.dev)
+    """Whether the mail ports are to be open: switched on, and the box has an owner."""
+    return settings.mail.enabled and facts.claimed
 
 
 def ssh_is_on(settings: Settings, facts: Facts) -> bool:

@@ -47,6 +47,7 @@ class Action:
     do: Callable[..., Any]
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     who: Who = Who.BOTH
+    changes: bool = False  # worth a line in the log
 
 
 class Steward:
@@ -79,18 +80,22 @@ class Steward:
         secrets = {"secrets": Argument(boolean, default=False, optional=True)}
         return {
             "settings.show": Action(do=self.show),
-            "settings.change": Action(do=self.change, arguments=changes | named | base),
-            "settings.replace": Action(do=self.replace, arguments=whole | named),
+            "settings.change": Action(
+                do=self.change, arguments=changes | named | base, changes=True
+            ),
+            "settings.replace": Action(do=self.replace, arguments=whole | named, changes=True),
             "settings.history": Action(do=self.history, arguments=limit),
-            "settings.undo": Action(do=self.undo, arguments={"revision": revision} | named),
+            "settings.undo": Action(
+                do=self.undo, arguments={"revision": revision} | named, changes=True
+            ),
             "settings.export": Action(do=self.export, arguments=secrets),
-            "settings.apply": Action(do=self.apply_again),
+            "settings.apply": Action(do=self.apply_again, changes=True),
             "services.status": Action(do=self.services_status),
             "claim.status": Action(do=self.claim_status),
-            "claim.close": Action(do=self.claim_close),
+            "claim.close": Action(do=self.claim_close, changes=True),
             "claim.code": Action(do=self.claim_code, who=Who.ROOT),
             "facts.show": Action(do=self.facts_show),
-            "box.reboot": Action(do=self.reboot),
+            "box.reboot": Action(do=self.reboot, changes=True),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:

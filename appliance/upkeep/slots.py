@@ -14,12 +14,14 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.base.finding import PennypostError, Refused
-from appliance.upkeep import bootstate
+from appliance.upkeep import bootstate, esp
+from appliance.upkeep.bootstate import BootState
 
 SLOTS = ("a", "b")
 DEVICES = Path("/dev/pennypost")
@@ -104,14 +106,6 @@ def copy(source: Path, target: Path) -> str:
     return expected.hexdigest()
 
 
-def is_same(running: Slot, twin: Slot) -> bool:
-    """Whether both slots hold file systems of the same length and beginning: a quick look."""
-    return all(
-        used_bytes(ours) and _head(ours) == _head(theirs)
-        for ours, theirs in zip(running.partitions, twin.partitions, strict=True)
-    )
-
-
 def refill(running: Slot, twin: Slot) -> None:
     """Copy the running slot to its twin. The root first: a slot without kernel is passed over."""
     for source, target in reversed(list(zip(running.partitions, twin.partitions, strict=True))):
@@ -130,11 +124,6 @@ def _blocks(length: int) -> list[int]:
     return [BLOCK_BYTES] * whole + ([rest] if rest else [])
 
 
-def _head(partition: Path) -> bytes:
-    with partition.open("rb") as file:
-        return file.read(BLOCK_BYTES // 16)
-
-
 def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     return os.pread(file.fileno(), size, offset)
 
@@ -149,3 +138,66 @@ def _write_at(file: BinaryIO, offset: int, data: bytes) -> None:
 def _forget_cached(file: BinaryIO) -> None:
     """Read back from the medium, not from memory (as far as the kernel obliges)."""
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def needs_refill(state: BootState, twin: Slot) -> str:
+    """Why the twin has to be made anew; empty when it is to be left alone.
+
+    A slot that has tries left holds something that is being tried: never touched.
+    """
+    marks = state.marks(twin.name)
+    if not marks.confirmed:
+        return "" if marks.tries else "it was never proved good"
+    if not all(used_bytes(partition) for partition in twin.partitions):
+        return "it holds no system"
+    if state.order[0] == twin.name:
+        # The boot loader passes over a confirmed slot only when it cannot be loaded.
+        return "it comes first but was not started"
+    return ""
+
+
+def keep_fit(running: Slot, twin: Slot) -> bool:
+    """Make the twin anew when it needs it, from a running slot that is proved good.
+
+    The twin is not startable from before the first write until its copy is verified.
+    """
+    state = bootstate.read()
+    if not state.marks(running.name).confirmed:
+        _log.info("slot %s is not confirmed yet; it is not copied", running.name)
+        return False
+    why = needs_refill(state, twin)
+    if not why:
+        _log.info("slot %s is fit", twin.name)
+        return False
+    _log.info("making slot %s from slot %s: %s", twin.name, running.name, why)
+    _write(lambda now: now.doubt(twin.name))
+    refill(running, twin)
+    _write(lambda now: now.confirm(twin.name))
+    _log.info("slot %s is fit to start from", twin.name)
+    return True
+
+
+def _write(change: Callable[[BootState], BootState]) -> None:
+    """Change the slot state as it is now; nothing is written when nothing changes."""
+    now = bootstate.read()
+    if (wanted := change(now)) != now:
+        with esp.writable():
+            bootstate.write(wanted)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    name = booted(Path("/proc/cmdline").read_text())
+    if not name or not esp.is_there():
+        _log.warning("no slot is named, or the boot partition is not mounted: nothing is copied")
+        return 0
+    try:
+        keep_fit(slot(name), slot(other(name)))
+    except (PennypostError, OSError) as error:
+        _log.error("the other slot could not be made: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,6 +33,7 @@ from appliance.web import (
     wizard,
     words,
 )
+from appliance.web.applying import step_words
 from appliance.web.config import WebConfig
 from appliance.web.i18n import LANGUAGES, N_, _, current_language
 from appliance.web.services import KEY, build, services
@@ -104,6 +105,7 @@ def _teach_templates(app: Flask) -> None:
         PLACES=dns_guide.PLACES,
         SOON=dns_guide.SOON,
         choices=forms.CHOICES,
+        step_words=step_words,
         languages=LANGUAGES,
         Result=Result,
     )

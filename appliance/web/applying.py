@@ -23,9 +23,31 @@ from appliance.settings import schema
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS, Daemon
 from appliance.web.db import Database
 from appliance.web.draft import Draft
-from appliance.web.i18n import N_
+from appliance.web.i18n import N_, _
 
 _log = logging.getLogger(__name__)
+
+
+# What the steward calls its steps, in words for people. "check nginx" is a verb and a program.
+_STEPS = {
+    "check": N_("Look whether the answers fit together"),
+    "certificate": N_("Make the certificate"),
+    "render": N_("Work out the configuration"),
+    "write": N_("Write it down"),
+    "switch": N_("Switch over to it"),
+    "probe relay": N_("See that mail is answered"),
+    "probe web": N_("See that these pages are answered"),
+    "commit": N_("Store the settings"),
+}
+_VERBS = {"check": N_("Have %(program)s check its part"), "reload": N_("Tell %(program)s")}
+
+
+def step_words(name: str) -> str:
+    """A step's name as the page shows it."""
+    verb, _space, program = name.partition(" ")
+    if program and name not in _STEPS and verb in _VERBS:
+        return _(_VERBS[verb], program=program)
+    return _(_STEPS.get(name, name))
 
 
 class State(StrEnum):

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from appliance.web import visit
-from appliance.web.hosts import is_neighbour, is_own, names_of, own_addresses, split_host
+from appliance.web import landing, visit
+from appliance.web.hosts import is_neighbour, is_own, names_of, split_host
 from appliance.web.services import services
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -63,11 +63,7 @@ def install(app: Flask) -> None:
 def check_host() -> AnyResponse | None:
     header = split_host(request.environ.get("HTTP_HOST", ""))
     view = services().view()
-    names = names_of(view.settings, view.facts)
-    if header and (
-        is_own(header[0], names=names, addresses=())
-        or is_own(header[0], names=names, addresses=own_addresses(view.facts))
-    ):
+    if header and is_own(header[0], names=names_of(view.settings, view.facts)):
         return None
     return Response(NO_SUCH_HOST, status=421, mimetype="text/plain")
 
@@ -79,7 +75,7 @@ def check_request() -> AnyResponse | None:
     visit.begin()
     blueprint = request.blueprint or ""
     if s.config.behind_proxy and not request.is_secure:
-        return None if blueprint in ("landing", "preferences") else _to_landing()
+        return None if blueprint in ("landing", "preferences") else _landing()
     closed = s.claim.closed()
     if not closed and not is_neighbour(visit.current().peer):
         abort(403, "neighbours")
@@ -94,18 +90,22 @@ def check_request() -> AnyResponse | None:
     return None
 
 
-def _to_landing() -> AnyResponse:
+def _landing() -> AnyResponse:
+    """Plain HTTP on the box: the one page that is not worth hiding."""
     if request.method not in SAFE_METHODS:
         abort(403)
-    return redirect(url_for("landing.plain"), 303)
+    return landing.plain() if request.path == "/" else redirect("/", 303)
 
 
 def _to_sign_in(blueprint: str) -> AnyResponse | None:
     # The one who has just set the box up is signed in by the wizard's own last page.
-    if blueprint == "wizard" and visit.is_claimer():
+    claimer = visit.is_claimer()
+    if blueprint == "wizard" and claimer:
         return None
     if request.method not in SAFE_METHODS:
         abort(403)
+    if claimer:
+        return redirect(url_for("wizard.start"), 303)
     here = request.full_path.rstrip("?")
     return redirect(url_for("signin.form", next=None if here == "/" else here), 303)
 

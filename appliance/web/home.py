@@ -21,11 +21,10 @@ DUTIES: Mapping[str, str] = {
     "relay": N_("Takes mail in, keeps the queue, delivers"),
     "web": N_("These pages"),
     "nginx": N_("Encryption of these pages"),
-    "steward": N_("Puts settings into force"),
-    "unbound": N_("Looks up names"),
-    "nftables": N_("Packet filter"),
-    "timesyncd": N_("Keeps the clock right"),
-    "avahi": N_("Announces pennypost.local"),
+    "resolver": N_("Looks up names"),
+    "firewall": N_("Packet filter"),
+    "time": N_("Keeps the clock right"),
+    "name": N_("Announces pennypost.local"),
     "ssh": N_("Remote shell"),
 }
 STATES: Mapping[str, tuple[str, str]] = {

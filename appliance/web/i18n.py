@@ -33,7 +33,7 @@ def current_language() -> str:
     return str(getattr(g, "language", "en")) if has_request_context() else "en"
 
 
-def translate(text: str, language: str, **values: object) -> str:
+def translate(text: str, language: str, /, **values: object) -> str:
     found = catalogue(language).get(text, text)
     return found % values if values else found
 

@@ -3,7 +3,7 @@ the link to the encrypted pages. The certificate is public and may be had over h
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, redirect, render_template, request
+from flask import Blueprint, Response, abort, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance.web.hosts import split_host
@@ -20,16 +20,16 @@ def https_url(host_header: str) -> str:
     return f"https://{shown}/" if port in (None, 80) else f"https://{shown}:{OTHER_HTTPS_PORT}/"
 
 
-@pages.get("/welcome")
-def plain() -> AnyResponse | str:
+def plain() -> AnyResponse:
+    """The landing page; `guard` shows it at / when the request came in the clear."""
     s = services()
-    if not s.config.behind_proxy or request.is_secure:
-        return redirect("/", 303)
-    return render_template(
-        "landing/plain.html",
-        https=https_url(request.host),
-        has_certificate=s.config.root_certificate.is_file(),
-        claimed=s.claim.closed(),
+    return make_response(
+        render_template(
+            "landing/plain.html",
+            https=https_url(request.host),
+            has_certificate=s.config.root_certificate.is_file(),
+            claimed=s.claim.closed(),
+        )
     )
 
 

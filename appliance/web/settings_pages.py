@@ -26,6 +26,7 @@ from appliance.web.words import parse_time
 
 pages = Blueprint("settings", __name__, url_prefix="/settings")
 RELAYS = "mail.relay_domains"
+HIDDEN = "(kept secret)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,11 @@ def stored() -> tuple[int, dict[str, Any]]:
     answer = services().steward.ask("settings.show")
     known = schema.by_name()
     flat = schema.flatten(answer.get("settings", {}))
-    return int(answer["revision"]), {n: v for n, v in flat.items() if n in known}
+    values = {n: v for n, v in flat.items() if n in known}
+    # The steward keeps secrets to itself; where there is a user name there is a password.
+    if values.get("outbound.smarthost_user"):
+        values.setdefault("outbound.smarthost_password", HIDDEN)
+    return int(answer["revision"]), values
 
 
 def change(changes: Mapping[str, Any], base_revision: int | None) -> Mapping[str, Any]:

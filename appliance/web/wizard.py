@@ -7,6 +7,7 @@ plug anywhere. Nothing is applied before the last page.
 from __future__ import annotations
 
 import zoneinfo
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
@@ -212,6 +213,7 @@ def _page(step: Step, answers: dict[str, Any], reading: Reading) -> str:
     )
 
 
+@cache
 def time_zones() -> dict[str, list[tuple[str, str]]]:
     """Time zones by continent: (value, city)."""
     found: dict[str, list[tuple[str, str]]] = {}
