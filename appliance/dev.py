@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,15 @@ from appliance.base import control
 from appliance.base.files import replace_file
 from appliance.base.finding import PennypostError
 from appliance.render.effects import answers_smtp, answers_web
+from hw.fake import FakePanel
+from hw.panel import BoxState, patterns
 
 START_SECONDS = 60
 STOP_SECONDS = 40  # the relay lets running transactions end
 PAUSE_SECONDS = 0.1
 RESTART_PAUSE_SECONDS = 1.0
+BOARD_SECONDS = 5.0
+LAST_WORDS_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
 SUPERVISOR = "dev"
 
@@ -64,7 +68,7 @@ class Options:
 
 
 def _python(room: str) -> list[str]:
-    return [sys.executable, "-m", f"appliance.{room}.main"]
+    return [sys.executable, "-P", "-m", f"appliance.{room}.main"]
 
 
 def die_with_parent() -> None:
@@ -107,22 +111,51 @@ class Supervisor:
         argv = self._options.commands()[name]
         if name == "steward" and self._children:  # settings are imported once, not at a restart
             argv = _without(argv, "--settings")
-        child = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, preexec_fn=die_with_parent
-        )
+        with self._output_of(name) as output:
+            child = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+            )
         self._children[name] = child
         self._write_pid(name, child.pid)
+
+    @contextlib.contextmanager
+    def _output_of(self, name: str) -> Iterator[int | None]:
+        """A log file: who started us may not read our output, and a full pipe stops a daemon.
+
+        With --watch somebody looks at the terminal, so there it goes.
+        """
+        if self._options.watch:
+            yield None
+            return
+        log = self._options.data / "log"
+        log.mkdir(parents=True, exist_ok=True)
+        with (log / f"{name}.log").open("ab") as file:
+            yield file.fileno()
+
+    def _last_words(self, name: str) -> str:
+        """The end of a program's log, for the one who waits for `ready`."""
+        log = self._options.data / "log" / f"{name}.log"
+        if self._options.watch or not log.exists():
+            return ""
+        return "\n" + log.read_text(errors="replace")[-LAST_WORDS_CHARACTERS:].rstrip()
 
     async def _until_up(self, name: str) -> bool:
         """Wait until `name` answers; False when it ended, we were told to end, or it took long."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and not self._ending.is_set():
             if self._children[name].returncode is not None:
-                return _complain(f"{name} ended with {self._children[name].returncode}.")
+                status = self._children[name].returncode
+                return _complain(f"{name} ended with {status}.{self._last_words(name)}")
             if await asyncio.to_thread(self._is_up, name):
                 return True
             await asyncio.sleep(PAUSE_SECONDS)
-        return self._ending.is_set() or _complain(f"{name} does not answer.")
+        return self._ending.is_set() or _complain(
+            f"{name} does not answer.{self._last_words(name)}"
+        )
 
     def _is_up(self, name: str) -> bool:
         options = self._options
@@ -130,12 +163,11 @@ class Supervisor:
             return answers_web(options.web, tls=False)
         try:
             verb = "claim.status" if name == "steward" else "status"
-            status = control.call(options.run / f"{name}.sock", verb, timeout_seconds=5)
+            control.call(options.run / f"{name}.sock", verb, timeout_seconds=5)
         except PennypostError:
             return False
         if name == "steward" or not self._mail_is_wanted():
             return True
-        del status
         return (
             answers_smtp(options.smtp, tls=False)
             and answers_smtp(options.submission, tls=False)
@@ -148,19 +180,20 @@ class Supervisor:
 
     async def _keep(self) -> None:
         """Start again what ends by itself, or all of it when the code changed."""
-        watch = asyncio.create_task(self._watch()) if self._options.watch else None
+        tasks = [self._watch(), self._show_board()] if self._options.watch else []
+        beside = [asyncio.create_task(task) for task in tasks]
         ending = asyncio.create_task(self._ending.wait())
         while not self._ending.is_set():
             ends = {asyncio.create_task(c.wait()): name for name, c in self._children.items()}
             await asyncio.wait([*ends, ending], return_when=asyncio.FIRST_COMPLETED)
-            for task, name in ends.items():
-                if task.done() and not self._ending.is_set():
-                    _complain(f"{name} ended with {task.result()}; it is started again.")
+            for end, name in ends.items():
+                if end.done() and not self._ending.is_set():
+                    _complain(f"{name} ended with {end.result()}; it is started again.")
                     await self._pause(RESTART_PAUSE_SECONDS)
                     await self._start(name)
-                task.cancel()
-        if watch:
-            watch.cancel()
+                end.cancel()
+        for task in beside:
+            task.cancel()
 
     async def _watch(self) -> None:
         """For `make dev`: end everything when a file changed; `_keep` starts it again."""
@@ -172,6 +205,33 @@ class Supervisor:
                 print("the code changed; starting again", flush=True)
                 for child in self._children.values():
                     _signal(child, signal.SIGTERM)
+
+    async def _show_board(self) -> None:
+        """The fake board: a line whenever its LEDs change."""
+        panel, shown = FakePanel(), ""
+        while True:
+            state = await asyncio.to_thread(self._box_state)
+            for function, pattern in patterns(state).items():
+                panel.show(function, pattern)
+            if panel.text() != shown:
+                shown = panel.text()
+                print(f"board: {shown}", flush=True)
+            await asyncio.sleep(BOARD_SECONDS)
+
+    def _box_state(self) -> BoxState:
+        steward = self._options.run / "steward.sock"
+        try:
+            services = {s["name"]: s for s in control.call(steward, "services.status")}
+            claimed = bool(control.call(steward, "claim.status")["claimed"])
+        except PennypostError:
+            return BoxState(failing=True)
+        relay = services["relay"]
+        return BoxState(
+            claimed=claimed,
+            failing=any(s["state"] == "failing" for s in services.values()),
+            mail_wanted=bool(relay["wanted"]),
+            mail_running=relay["state"] == "running",
+        )
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -276,7 +336,8 @@ def main(argv: list[str] | None = None) -> int:
     options = Options(**{**vars(args), "data": data})
     if options.settings is not None and not options.settings.is_file():
         parser.error(f"there is no file {options.settings}")
-    options.run.mkdir(parents=True, exist_ok=True)
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options.run.mkdir(exist_ok=True)
     end_left_over(options.run)
     return asyncio.run(Supervisor(options).run())
 

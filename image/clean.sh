@@ -14,6 +14,9 @@ rm -f etc/unbound/unbound_control.* etc/unbound/unbound_server.*
 rm -rf etc/ssl/private/ssl-cert-snakeoil.key etc/ssl/certs/ssl-cert-snakeoil.pem
 : >etc/machine-id
 
+# aiosmtpd's package brings its tests, with two private keys that are on every device.
+rm -rf usr/lib/python3/dist-packages/aiosmtpd/tests
+
 # Left by the build or by the host.
 rm -f etc/resolv.conf.* etc/apt/sources.list etc/apt/sources.list.d/* var/lib/dpkg/*-old
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- etc/.pwd.lock

@@ -1,12 +1,10 @@
 #!/bin/sh
 # Finishes a root tree from inside, once its packages and rootfs/ are in place:
-# users, enabled units, start-up archive. Runs as root in a chroot, perhaps under
+# users, kernel modules, start-up archive. Runs as root in a chroot, perhaps under
 # emulation, so it does each slow thing once.
 set -eu
 
 systemd-sysusers
-systemctl preset-all --preset-mode=full
-systemctl --global preset-all
 
 kernel=$(basename "$(echo /boot/vmlinuz-*)" | sed 's/^vmlinuz-//')
 depmod "$kernel"

@@ -72,7 +72,7 @@ def _taking_turns() -> Iterator[None]:
 def make_hash(password: str) -> str:
     """Return the argon2id hash of `password` in PHC form."""
     with _taking_turns():
-        return _hasher.hash(password)
+        return str(_hasher.hash(password))
 
 
 def matches(password_hash: str | None, password: str) -> bool:
@@ -83,14 +83,15 @@ def matches(password_hash: str | None, password: str) -> bool:
         if not _nobody:
             _nobody.append(_hasher.hash("nobody has this"))
         try:
-            return _hasher.verify(password_hash or _nobody[0], password) and bool(password_hash)
+            fits = bool(_hasher.verify(password_hash or _nobody[0], password))
+            return fits and password_hash is not None
         except (VerificationError, InvalidHash):
             return False
 
 
 def needs_new_hash(password_hash: str) -> bool:
     """Tell whether the hash was made with other parameters than today's."""
-    return _hasher.check_needs_rehash(password_hash)
+    return bool(_hasher.check_needs_rehash(password_hash))
 
 
 def _without_runs(text: str) -> int:

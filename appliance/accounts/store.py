@@ -162,7 +162,9 @@ class Accounts:
             "SELECT id, label, author, created_at, used_at FROM token ORDER BY id"
         )
         return tuple(
-            Token(id=i, label=label, author=author, created_at=_at(made), used_at=used and _at(used))
+            Token(
+                id=i, label=label, author=author, created_at=_at(made), used_at=used and _at(used)
+            )
             for i, label, author, made, used in rows
         )
 

@@ -47,8 +47,8 @@ class Context:
         """The result on standard output, as JSON or as text for people."""
         if self.json:
             print(json.dumps(result, ensure_ascii=False, indent=2, sort_keys=False))
-        elif text := as_text(result):
-            print(text)
+        else:
+            print(as_text(result))
 
     def note(self, text: str) -> None:
         """A remark beside the result."""

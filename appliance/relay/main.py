@@ -19,6 +19,7 @@ import pwd
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.spool.store import Spool
 
+BOX_DATA, BOX_RUN = Path("/data/pennypost"), Path("/run/pennypost")
 DRAIN_SECONDS = 20
 TIDY_SECONDS = 60.0
 TIDY_STEPS = 200
@@ -64,7 +66,7 @@ class Rendered:
             for name, value in schema.flatten(raw.get("settings") or {}).items()
             if name in names
         }
-        certificate, key = facts.get("tls_cert"), facts.get("tls_key")
+        certificate, key = facts.get("tls_certificate"), facts.get("tls_key")
         return cls(
             settings=schema.from_json(known),
             claimed=facts.get("claimed") is True,
@@ -121,7 +123,8 @@ async def run(arguments: argparse.Namespace) -> None:
         log=MailLog(log_path, echo=log_path is None),
     )
     worker = Worker(shop)
-    listener = Listener(shop, _sockets(arguments))
+    passed = sd.listen_fds()
+    listener = Listener(shop, _sockets(arguments, passed))
     daemon = Daemon(shop, listener, worker, arguments.run / "rendered" / "relay.json")
     shop.why_closed = "The settings have not been read yet."
     await listener.open(None, None)
@@ -129,7 +132,10 @@ async def run(arguments: argparse.Namespace) -> None:
     worker.start()
     orders = Control(shop, listener, worker, daemon.reload)
     server = await control.serve(
-        orders.handlers(), path=arguments.run / "relay.sock", allowed_uids=_callers()
+        orders.handlers(),
+        path=arguments.run / "relay.sock",
+        sock=next(iter(passed.get("control", [])), None),
+        allowed_uids=_callers(),
     )
     tidier = asyncio.create_task(_tidy_for_ever(spool))
     stopped = _on_signals(daemon)
@@ -184,9 +190,10 @@ def _on_signals(daemon: Daemon) -> asyncio.Event:
     return stopped
 
 
-def _sockets(arguments: argparse.Namespace) -> dict[Port, list[socket.socket]]:
+def _sockets(
+    arguments: argparse.Namespace, passed: Mapping[str, list[socket.socket]]
+) -> dict[Port, list[socket.socket]]:
     """From systemd, else the development ports."""
-    passed = sd.listen_fds()
     found: dict[Port, list[socket.socket]] = {}
     for port in Port:
         number = getattr(arguments, port.value)
@@ -237,8 +244,8 @@ def _resolver(arguments: argparse.Namespace) -> LiveResolver:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="pennypost-relay", description="The mail relay.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with spool/")
-    parser.add_argument("--run", type=Path, required=True, help="folder with rendered/")
+    parser.add_argument("--data", type=Path, default=BOX_DATA, help="folder with spool/")
+    parser.add_argument("--run", type=Path, default=BOX_RUN, help="folder with rendered/")
     for port in Port:
         parser.add_argument(f"--{port.value}", type=int, metavar="PORT", help="loopback port")
     parser.add_argument("--resolver", metavar="ADDRESS:PORT", help="name server to ask")

@@ -14,8 +14,8 @@ MAIL_PORTS = "25, 465, 587"
 
 
 def mail_is_on(settings: Settings, facts: Facts) -> bool:
-    """Whether the mail ports are to be open. A checkout has no claim to wait for."""
-    return settings.mail.enabled and (facts.claimed or facts.dev)
+    """Whether the mail ports are to be open: switched on, and the box has an owner."""
+    return settings.mail.enabled and facts.claimed
 
 
 def ssh_is_on(settings: Settings, facts: Facts) -> bool:
@@ -63,7 +63,8 @@ nd-router-advert, nd-router-solicit, mld-listener-query }} accept
         # Addresses by DHCP, and pennypost.local by mDNS.
         udp sport 67 udp dport 68 accept
         udp sport 547 udp dport 546 accept
-        udp dport 5353 accept
+        ip daddr 224.0.0.251 udp dport 5353 accept
+        ip6 daddr ff02::fb udp dport 5353 accept
 {rules}
     }}
 

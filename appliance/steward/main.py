@@ -71,7 +71,8 @@ class Desk:
         finally:
             self._busy -= 1
             self.last_request = SystemClock().monotonic()
-            _log.info("%s for user %d", request.verb, request.peer.uid)
+            if action.changes:
+                _log.info("%s for user %d", request.verb, request.peer.uid)
 
 
 def assemble(place: Place) -> Steward:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS session (
-    id_hash TEXT PRIMARY KEY, csrf TEXT NOT NULL, user TEXT, language TEXT, flash TEXT,
+    id_hash TEXT PRIMARY KEY, csrf TEXT NOT NULL, user TEXT, flash TEXT,
     opened_at REAL NOT NULL, seen_at REAL NOT NULL, peer TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS session_by_age ON session (user, seen_at);
 CREATE TABLE IF NOT EXISTS throttle (

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+import socket
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from appliance.settings.schema import Settings
 
 # `pennypost-2.local` is what avahi makes of the name when two boxes are in one network. The
 # other endings are those that home and office routers give; none of them is public.
-_FACTORY_NAME = re.compile(r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?")
+_FACTORY_NAME = re.compile(
+    r"pennypost(-\d{1,3})?(\.(local|lan|home|home\.arpa|internal|localdomain|fritz\.box))?"
+)
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
@@ -69,37 +71,26 @@ def names_of(settings: Settings, facts: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name.lower().rstrip(".") for name in names if name)
 
 
-def is_own(name: str, *, names: Collection[str], addresses: Iterable[str]) -> bool:
-    """Tell whether the Host `name` (without port) is one of the box's."""
-    address = _address(name)
-    if address is not None:
-        return address.is_loopback or name in names or address in {_address(a) for a in addresses}
+def is_own(name: str, *, names: Collection[str]) -> bool:
+    """Tell whether the Host `name` (without port) is one of the box's names or addresses."""
+    if _address(name) is not None:
+        return name in names or is_own_address(name)
     return name in names or name in _LOCAL_NAMES or bool(_FACTORY_NAME.fullmatch(name))
 
 
-def own_addresses(facts: Mapping[str, Any], proc: Path = Path("/proc/net")) -> frozenset[str]:
-    """The box's addresses: what the facts list, and what the kernel has right now (DHCP)."""
-    listed = facts.get("addresses")
-    found = {str(a).split("/")[0] for a in listed} if isinstance(listed, list | tuple) else set()
-    return frozenset(found | _kernel_ipv4(proc) | _kernel_ipv6(proc))
+def is_own_address(text: str) -> bool:
+    """Tell whether `text` is an address of this machine at this moment.
 
-
-def _kernel_ipv4(proc: Path) -> set[str]:
-    """`fib_trie` lists an address, and on the next line whether it is LOCAL."""
+    Asked of the kernel by binding to it, which only an own address allows: the web's unit sees
+    no /proc/net, and what was rendered at boot may be older than the last DHCP lease.
+    """
+    address = _address(text)
+    if address is None or address.is_unspecified or address.is_multicast:
+        return False
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
-        lines = (proc / "fib_trie").read_text().splitlines()
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((str(address), 0))
     except OSError:
-        return set()
-    found = set()
-    for line, after in zip(lines, lines[1:], strict=False):
-        if "|--" in line and "host LOCAL" in after:
-            found.add(line.split()[-1])
-    return found
-
-
-def _kernel_ipv6(proc: Path) -> set[str]:
-    try:
-        lines = (proc / "if_inet6").read_text().splitlines()
-    except OSError:
-        return set()
-    return {str(ipaddress.IPv6Address(int(line.split()[0], 16))) for line in lines if line.strip()}
+        return False
+    return True

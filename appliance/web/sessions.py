@@ -39,7 +39,6 @@ class Session:
     id_hash: str
     csrf: str
     user: str | None
-    language: str | None
 
 
 def hash_of(session_id: str) -> str:
@@ -53,15 +52,15 @@ class Sessions:
         self._db = db
         self._clock = clock
 
-    def open(self, *, peer: str, user: str | None = None, language: str | None = None) -> tuple[str, Session]:
+    def open(self, *, peer: str, user: str | None = None) -> tuple[str, Session]:
         """Start a session; return the id for the cookie and the session."""
         session_id = secrets.token_urlsafe(32)
-        session = Session(hash_of(session_id), secrets.token_urlsafe(32), user, language)
+        session = Session(hash_of(session_id), secrets.token_urlsafe(32), user)
         now = self._clock.now().timestamp()
         with self._db.transaction() as db:
             db.execute(
-                "INSERT INTO session VALUES (?, ?, ?, ?, NULL, ?, ?, ?)",
-                (session.id_hash, session.csrf, user, language, now, now, peer),
+                "INSERT INTO session VALUES (?, ?, ?, NULL, ?, ?, ?)",
+                (session.id_hash, session.csrf, user, now, now, peer),
             )
             self._prune(db, user)
         return session_id, session
@@ -75,7 +74,9 @@ class Sessions:
             (user, keep),
         )
 
-    def find(self, session_id: str, limits: Limits, *, endless: str | None = None) -> Session | None:
+    def find(
+        self, session_id: str, limits: Limits, *, endless: str | None = None
+    ) -> Session | None:
         """Return the live session of this id. `endless` names one that has no limits (its hash).
 
         The claiming session is endless: on a board without a battery the clock jumps by
@@ -100,7 +101,7 @@ class Sessions:
                 db.execute(
                     "UPDATE session SET seen_at = ? WHERE id_hash = ?", (now, row["id_hash"])
                 )
-        return Session(row["id_hash"], row["csrf"], row["user"], row["language"])
+        return Session(row["id_hash"], row["csrf"], row["user"])
 
     def close(self, id_hash: str) -> None:
         with self._db.transaction() as db:
@@ -110,10 +111,6 @@ class Sessions:
         """End all sessions of `user` save one: after a new password, and when removed."""
         with self._db.transaction() as db:
             db.execute("DELETE FROM session WHERE user = ? AND id_hash <> ?", (user, but))
-
-    def set_language(self, id_hash: str, language: str) -> None:
-        with self._db.transaction() as db:
-            db.execute("UPDATE session SET language = ? WHERE id_hash = ?", (language, id_hash))
 
     def flash(self, id_hash: str, finding: dict[str, str]) -> None:
         """Leave a finding for the next page of this session."""

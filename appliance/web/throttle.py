@@ -39,7 +39,8 @@ def wait_seconds(failures: int) -> float:
     """How long to wait after so many failures: 0, ..., 1, 2, 4, ... 300."""
     if failures < FREE_FAILURES:
         return 0.0
-    return min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures - FREE_FAILURES, 20))
+    doubled: float = 2.0 ** min(failures - FREE_FAILURES, 20)
+    return min(LONGEST_WAIT_SECONDS, doubled)
 
 
 class Throttle:
@@ -96,4 +97,5 @@ class Throttle:
             return 0.0
         wait = wait_seconds(row["failures"])
         # A clock that went back must not make the wait longer than it can be.
-        return min(wait, max(0.0, row["last_at"] + wait - now))
+        last_at: float = row["last_at"]
+        return min(wait, max(0.0, last_at + wait - now))

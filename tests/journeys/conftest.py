@@ -36,7 +36,12 @@ def image(root: Path) -> Path:
 
 
 def built_image(root: Path, board: str) -> Path:
-    """Build a board's image (a quick look when it is up to date) and return its path."""
+    """Build a board's image (a quick look when it is up to date) and return its path.
+
+    `PENNYPOST_IMAGE=path/to.img` takes one that was built elsewhere instead.
+    """
+    if given := os.environ.get("PENNYPOST_IMAGE"):
+        return Path(given)
     ready = os.environ.get("PENNYPOST_IMAGE_BUILD")  # scripts/test builds it in the background
     if ready and board == "generic-amd64":
         wait_until(

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 _RUNNER = (
     "pytest",
     "_pytest",
+    "py.py",
     "pluggy",
     "iniconfig",
     "packaging",
@@ -65,7 +66,8 @@ def test_the_fast_tests_pass_with_the_images_own_python(
     checkout = tmp_path / "checkout"
     for name in ("appliance", "hw", "tests", "rootfs", "image", "scripts", "docs"):
         if (root / name).exists():
-            shutil.copytree(root / name, checkout / name, ignore=shutil.ignore_patterns("*.pyc"))
+            ignore = shutil.ignore_patterns("*.pyc", "__pycache__")
+            shutil.copytree(root / name, checkout / name, symlinks=True, ignore=ignore)
     shutil.copyfile(root / "pyproject.toml", checkout / "pyproject.toml")
     skipped = [
         f"--ignore={path.relative_to(checkout)}"

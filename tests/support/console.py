@@ -83,9 +83,7 @@ class Console:
         while not self._ready:
             word = secrets.token_hex(8)
             # The echo of the line carries the word in two halves, the answer in one.
-            line = (
-                f"stty -echo cols 4096; PS1=; unset PROMPT_COMMAND; echo {word[:8]}''{word[8:]}\n"
-            )
+            line = f"stty -echo cols 250; PS1=; unset PROMPT_COMMAND; echo {word[:8]}''{word[8:]}\n"
             self._socket.sendall(line.encode())
             try:
                 self._read_until(word.encode(), time.monotonic() + 3.0)

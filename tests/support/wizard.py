@@ -87,15 +87,14 @@ class Visitor:
 
     def claim(self, code: str) -> None:
         self.open("/")
-        self.page.fill("[name=code]", code)
-        self._press("form:has([name=code]) [type=submit]")
+        self.page.get_by_label("Code of the box").fill(code)
+        self.press("Set up the box", "Go on here")
 
     def answer(self, step: str, answers: Answers) -> None:
         """Fill in the page of `step`, which is shown, and go on."""
         assert self.step == step, f"shown is {self.path}, wanted {step}"
-        fill: Callable[[Answers], None] = getattr(self, f"_fill_{step}")
-        fill(answers)
-        self._press("button[name=do][value=next]")
+        fill: Callable[[Answers], str | None] = getattr(self, f"_fill_{step}")
+        self.press(fill(answers) or "Next")
 
     def go_through(self, answers: Answers, *, claim_code: str) -> None:
         """From the first page to the last, the box set up at the end."""
@@ -105,45 +104,64 @@ class Visitor:
         self.apply()
 
     def apply(self) -> None:
-        assert self.step == "summary", f"shown is {self.path}"
-        self._press("form[action$='/apply'] [type=submit]")
+        """Put it all into force and wait until the box is set up."""
+        assert self.step in ("summary", "progress"), f"shown is {self.path}"
+        self.press("Apply", "Go on", "Apply again")
         self.wait_until_done()
 
     def wait_until_done(self) -> None:
-        self.page.wait_for_url("**/wizard/done", timeout=APPLY_LIMIT_MS)
+        """The progress page tells of each step; at its end one goes on to the last page."""
+        go_on = self.page.get_by_role("link", name="Go on")
+        self.page.wait_for_function(
+            """() => location.pathname.endsWith('/done')
+                  || document.querySelector('a[href="/wizard/"]')
+                  || document.querySelector('[role=alert]')""",
+            timeout=APPLY_LIMIT_MS,
+        )
+        alert = self.page.get_by_role("alert")
+        if alert.count():
+            raise AssertionError(f"the box was not set up: {alert.first.inner_text()}")
+        if go_on.count():
+            go_on.click()
+        self.page.wait_for_url("**/wizard/done", timeout=PAGE_LIMIT_MS)
 
-    def _press(self, selector: str) -> None:
-        """Press a button that leads to another page, and wait for that."""
-        with self.page.expect_navigation(timeout=PAGE_LIMIT_MS):
-            self.page.locator(selector).first.click()
+    def press(self, *names: str) -> None:
+        """Press the button (the first of `names` there is) and wait for the next page."""
+        for name in names:
+            button = self.page.get_by_role("button", name=name, exact=True)
+            if button.count():
+                with self.page.expect_navigation(timeout=PAGE_LIMIT_MS):
+                    button.first.click()
+                return
+        text = self.page.locator("body").inner_text()
+        raise AssertionError(f"no button {' or '.join(names)} on {self.path}: {text[:800]}")
 
     def _fill_language(self, answers: Answers) -> None:
-        field = self.page.locator("[name='box.language']")
-        if field.first.get_attribute("type") == "radio":
-            self.page.check(f"[name='box.language'][value={answers.language}]")
-        else:
-            field.select_option(answers.language)
-        self.page.select_option("[name='box.time_zone']", answers.time_zone)
+        self.page.get_by_label({"en": "English", "de": "Deutsch"}[answers.language]).check()
+        self.page.get_by_label("Time zone").select_option(answers.time_zone)
 
     def _fill_administrator(self, answers: Answers) -> None:
-        self.page.fill("[name=name]", answers.administrator)
-        self.page.fill("[name=password]", answers.password)
-        self.page.fill("[name=again]", answers.password)
+        self.page.get_by_label("User name").fill(answers.administrator)
+        self.page.get_by_label("Password", exact=True).fill(answers.password)
+        self.page.get_by_label("Password once more").fill(answers.password)
 
-    def _fill_domain(self, answers: Answers) -> None:
-        self.page.fill("[name='mail.main_domain']", answers.main_domain)
+    def _fill_domain(self, answers: Answers) -> str | None:
+        if answers.main_domain == "box.invalid":
+            self.page.get_by_text("All our mailboxes are on another server").click()
+            return "Take box.invalid"
+        self.page.get_by_label("Main mail domain").fill(answers.main_domain)
+        return None
 
     def _fill_hostname(self, answers: Answers) -> None:
-        self.page.fill("[name='mail.hostname']", answers.hostname)
+        self.page.get_by_label("Host name of the mail server").fill(answers.hostname)
 
     def _fill_incoming(self, answers: Answers) -> None:
-        if self.page.locator("[name=relay-0-domain]").count() == 0:
-            self._press("button[name=do][value=add]")
-        self.page.fill("[name=relay-0-domain]", answers.relay_domain)
-        self.page.fill("[name=relay-0-target]", answers.next_hop)
+        row = self.page.get_by_role("group", name="Relay domain 1")
+        row.get_by_label("Domain").fill(answers.relay_domain)
+        row.get_by_label("Server that gets the mail").fill(answers.next_hop)
 
     def _fill_outgoing(self, answers: Answers) -> None:
-        self.page.check("[name='outbound.mode'][value=direct]")
+        self.page.get_by_label("Straight to each receiver's server").check()
 
     def _fill_dns(self, answers: Answers) -> None:
         """Nothing to fill in: the records are shown as text."""
@@ -152,10 +170,10 @@ class Visitor:
 
     def sign_in(self, answers: Answers) -> None:
         self.open("/")
-        self.page.fill("[name=name]", answers.administrator)
-        self.page.fill("[name=password]", answers.password)
-        self._press("form:has([name=password]) [type=submit]")
-        expect(self.page.locator("[name=password]")).to_have_count(0)
+        self.page.get_by_label("User name").fill(answers.administrator)
+        self.page.get_by_label("Password").fill(answers.password)
+        self.press("Sign in")
+        expect(self.page.get_by_label("Password")).to_have_count(0)
 
     def wait_for_queue_text(self, words: str, *, timeout_ms: int = 60_000) -> str:
         """Look at the queue page until it says `words`; its whole text."""

@@ -28,21 +28,17 @@ disk_of() {
 	basename "$(dirname "$(readlink -f "$SYS/class/block/$1")")"
 }
 
-# Partition of a disk by its GPT label: vda data -> vda6
+# Partition of a disk by its GPT label: vda data -> vda6. From the table itself:
+# the kernel knows no label of a partition that partx has told it.
 partition_of() {
-	for entry in "$SYS/class/block/$1/$1"*; do
-		if grep -qx "PARTNAME=$2" "$entry/uevent" 2>/dev/null; then
-			basename "$entry"
-			return 0
-		fi
-	done
-	return 1
+	/sbin/sfdisk --dump "/dev/$1" 2>/dev/null |
+		sed -n "s|^/dev/\([^ ]*\) : .*name=\"$2\".*|\1|p" | grep -m 1 .
 }
 
 # Creates or grows "data" on a disk (a block device, or a file in tests).
 # $2: size of the disk in 512-byte sectors.
 prepare_table() {
-	wanted=$(sfdisk --dump "$1" 2>/dev/null | awk -v sectors="$2" -f "$LIB/table.awk") || return 1
+	wanted=$(/sbin/sfdisk --dump "$1" 2>/dev/null | awk -v sectors="$2" -f "$LIB/table.awk") || return 1
 	[ -n "$wanted" ] || return 0
 	start=$(echo "$wanted" | sed -n 's/^start=\([0-9]*\), .*name="data"$/\1/p')
 	if [ -n "$start" ]; then
@@ -51,32 +47,44 @@ prepare_table() {
 	else
 		say "growing the data partition to the end of the disk"
 	fi
+	said=$(echo "$wanted" | /sbin/sfdisk --no-reread --no-tell-kernel --force \
+		--wipe never --wipe-partitions never "$1" 2>&1) || {
+		echo "$said"
+		return 1
+	}
 	# The root is mounted from this disk, so the kernel cannot read the table
-	# anew; sfdisk tells it the one change (BLKPG).
-	echo "$wanted" | sfdisk --quiet --no-reread --force --wipe never --wipe-partitions never "$1"
+	# anew; partx tells it the one change (and would forget the labels of all
+	# partitions if it were to tell more).
+	[ -b "$1" ] || return 0
+	number=$(partition_of "${1#/dev/}" data | sed 's/.*[^0-9]//')
+	if [ -n "$start" ]; then
+		partx --add --nr "$number" "$1"
+	else
+		partx --update --nr "$number" "$1"
+	fi
 }
 
 # Makes or checks the file system of a partition. Never formats one that
 # carries something else.
 prepare_file_system() {
-	type=$(blkid -p -s TYPE -o value "$1")
-	label=$(blkid -p -s LABEL -o value "$1")
+	type=$(/sbin/blkid -p -s TYPE -o value "$1")
+	label=$(/sbin/blkid -p -s LABEL -o value "$1")
 	case "$type:$label" in
 	: | ext4:data-making)
 		say "making the data file system"
-		mke2fs -q -F -t ext4 -L data-making -m 1 -e remount-ro -J size=32 \
+		/sbin/mke2fs -q -F -t ext4 -L data-making -m 1 -e remount-ro -J size=32 \
 			-O has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize \
 			-E lazy_itable_init=1,nodiscard "$1" || return 1
 		sync
-		tune2fs -L data "$1" >/dev/null || return 1
+		/sbin/tune2fs -L data "$1" >/dev/null || return 1
 		sync
 		;;
 	ext4:*)
 		# 0 clean, 1 repaired; anything else gets the thorough repair, since
 		# nobody sits at this console to answer questions.
-		e2fsck -p "$1" || [ $? -eq 1 ] || {
+		/sbin/e2fsck -p "$1" || [ $? -eq 1 ] || {
 			say "repairing the data file system"
-			e2fsck -fy "$1" || [ $? -eq 1 ] || return 1
+			/sbin/e2fsck -fy "$1" || [ $? -eq 1 ] || return 1
 		}
 		;;
 	*)
@@ -106,7 +114,7 @@ prepare_folders() {
 # Links of the boot disk's partitions under /dev/pennypost/, by label.
 write_udev_rule() {
 	mkdir -p /run/udev/rules.d
-	echo "SUBSYSTEM==\"block\", DEVPATH==\"*/block/$1/*\", ENV{PARTNAME}==\"?*\", SYMLINK+=\"pennypost/\$env{PARTNAME}\"" \
+	echo "SUBSYSTEM==\"block\", DEVPATH==\"*/block/$1/*\", ENV{ID_PART_ENTRY_NAME}==\"?*\", SYMLINK+=\"pennypost/\$env{ID_PART_ENTRY_NAME}\"" \
 		>/run/udev/rules.d/90-pennypost-slots.rules
 }
 

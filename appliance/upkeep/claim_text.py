@@ -1,0 +1,65 @@
+"""CLAIM.TXT on the boot partition: the claim code for whom has no console.
+
+Put the box's disk or card into any PC and the file is there to read. Run at boot and when the
+box is claimed (pennypost-claim.service): the file follows the claim, and goes with it.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from appliance.base.files import remove_file, replace_file
+from appliance.base.finding import PennypostError
+from appliance.upkeep import esp
+
+NAME = "CLAIM.TXT"
+CLAIM = Path("/data/pennypost/claim")
+_log = logging.getLogger("pennypost.claim")
+
+
+def wanted(claim: Path) -> bytes | None:
+    """What the file has to hold; None when there must be no file."""
+    code = claim / "code"
+    if (claim / "claimed").exists() or not code.exists():
+        return None
+    lines = (
+        "This box waits to be set up.",
+        "",
+        f"Claim code: {code.read_text().strip()}",
+        "",
+        "Connect it to your network, open http://pennypost.local/ in a browser",
+        "and type the code there.",
+    )
+    # For any editor of any PC: line ends as Windows wants them, ASCII alone.
+    return "\r\n".join((*lines, "")).encode("ascii")
+
+
+def bring_about(content: bytes | None, partition: Path, lock: Path = esp.LOCK) -> bool:
+    """Make the file as `content` says; False when it was so already and nothing was written."""
+    path = partition / NAME
+    if content == (path.read_bytes() if path.exists() else None):
+        return False
+    with esp.writable(partition, lock):
+        if content is None:
+            remove_file(path)
+        else:
+            replace_file(path, content)
+    return True
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not esp.is_there():
+        _log.warning("the boot partition is not mounted; %s is not kept", NAME)
+        return 0
+    try:
+        if bring_about(wanted(CLAIM), esp.MOUNT_POINT):
+            _log.info("%s follows the claim", NAME)
+    except (PennypostError, OSError) as error:
+        _log.error("%s could not be kept: %s", NAME, error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Home: the true state of each service, the queue in figures, and what hurts mail, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, render_template
+
+from appliance.base.finding import Finding, PennypostError, Result
+from appliance.settings import checks
+from appliance.web.i18n import N_, _
+from appliance.web.services import services
+from appliance.web.words import parse_time
+
+pages = Blueprint("home", __name__)
+
+# What a service is for, by the name that the steward gives it.
+DUTIES: Mapping[str, str] = {
+    "relay": N_("Takes mail in, keeps the queue, delivers"),
+    "web": N_("These pages"),
+    "nginx": N_("Encryption of these pages"),
+    "resolver": N_("Looks up names"),
+    "firewall": N_("Packet filter"),
+    "time": N_("Keeps the clock right"),
+    "name": N_("Announces pennypost.local"),
+    "ssh": N_("Remote shell"),
+}
+STATES: Mapping[str, tuple[str, str]] = {
+    "running": ("ok", N_("running")),
+    "starting": ("unknown", N_("starting")),
+    "stopped": ("unknown", N_("stopped")),
+    "failing": ("bad", N_("failing")),
+}
+_HURTS_FIRST = {Result.BAD: 0, Result.WARN: 1, Result.UNKNOWN: 2, Result.OK: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What was seen at one moment. `state` is running, stopped or failing: of mail as a whole."""
+
+    state: str
+    why: str
+    relay: Mapping[str, Any] | None
+    services: list[Mapping[str, Any]]
+    findings: list[Finding]
+
+
+def _services() -> tuple[list[Mapping[str, Any]], list[Finding]]:
+    try:
+        raw = services().steward.ask("services.status", timeout_seconds=10.0)
+    except PennypostError as error:
+        return [], [error.finding]
+    found: list[Mapping[str, Any]] = [
+        {**s, "since_at": parse_time(s.get("since"))} for s in raw or () if isinstance(s, dict)
+    ]
+    return found, [_failing(s) for s in found if s.get("state") == "failing"]
+
+
+def _failing(service: Mapping[str, Any]) -> Finding:
+    name = str(service.get("name", ""))
+    return Finding(
+        check=f"service.{name}",
+        result=Result.BAD,
+        say=_("The service “%(name)s” fails: %(why)s", name=name, why=service.get("why") or "?"),
+        means=_("Mail waits, nothing is lost.") if name == "relay" else _(DUTIES.get(name, "")),
+        fix=_("It is started again by itself. If it keeps failing, restart the box."),
+    )
+
+
+def mail_state(relay: Mapping[str, Any] | None, *, enabled: bool) -> tuple[str, str]:
+    """The true state of mail: (running, stopped or failing; why)."""
+    if relay is None:
+        return ("failing", _("The mail service does not answer.")) if enabled else ("stopped", "")
+    why = str(relay.get("why") or "")
+    if not enabled:
+        return "stopped", why
+    if relay.get("accepting") is False or relay.get("state") in ("failing", "stopped"):
+        return "failing", why
+    return "running", why
+
+
+def gather() -> Now:
+    """Ask steward and relay; what does not answer becomes a finding."""
+    s = services()
+    view = s.view()
+    found, findings = _services()
+    relay = s.relay_state.status()
+    state, why = mail_state(relay, enabled=view.settings.mail.enabled)
+    if state == "failing" and not any(f.check == "service.relay" for f in findings):
+        findings.append(
+            Finding(
+                check="mail.state",
+                result=Result.BAD,
+                say=_("Mail is not taken in at the moment."),
+                means=" ".join(filter(None, (why, _("Other servers keep it and come back.")))),
+                fix=_("Look at the services below."),
+            )
+        )
+    findings += checks.findings(view.settings)
+    findings += _advice(view.settings.mail.enabled, not view.settings.mail.relay_domains)
+    findings.sort(key=lambda f: _HURTS_FIRST[f.result])
+    return Now(state=state, why=why, relay=relay, services=found, findings=findings)
+
+
+def _advice(enabled: bool, nothing_relayed: bool) -> list[Finding]:
+    found = []
+    if not enabled:
+        found.append(
+            Finding(
+                check="settings.mail.enabled",
+                result=Result.WARN,
+                say=_("The mail service is switched off."),
+                means=_("The mail ports are shut; what is queued waits."),
+                fix=_("Switch it on under Settings, Mail."),
+            )
+        )
+    elif nothing_relayed:
+        found.append(
+            Finding(
+                check="settings.mail.relay_domains",
+                result=Result.WARN,
+                say=_("No relay domain is set."),
+                means=_("Mail from outside is refused, for there is nowhere to hand it to."),
+                fix=_("Add the domains and their server under Settings, Mail."),
+            )
+        )
+    return found
+
+
+# Where a finding can be mended: by the beginning of its check.
+MENDS: tuple[tuple[str, str, str], ...] = (
+    ("settings.mail.", "/settings/mail", N_("Open mail settings")),
+    ("settings.outbound.", "/settings/outgoing", N_("Open outgoing mail")),
+    ("settings.relay.", "/settings/limits", N_("Open networks and limits")),
+    ("settings.queue.", "/settings/times", N_("Open queue times")),
+    ("settings.", "/settings/", N_("Open settings")),
+    ("dns.", "/dns/", N_("Open the DNS guide")),
+)
+
+
+def mend(finding: Finding) -> tuple[str, str] | None:
+    """The page that mends what a finding says: (address, words on the button)."""
+    for start, address, words in MENDS:
+        if finding.check.startswith(start):
+            return address, _(words)
+    return None
+
+
+@pages.get("/more")
+def more() -> str:
+    """The fifth place of the bar on a phone."""
+    return render_template("home/more.html", place="more")
+
+
+@pages.get("/")
+def page() -> str:
+    return render_template("home/page.html", now=gather(), duties=DUTIES, states=STATES)
