@@ -70,6 +70,6 @@ def test_the_reason_is_printed_and_the_status_is_1(
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_in_a_checkout_only_its_own_user_is_answered(place: Place) -> None:
+def test_a_new_data_folder_is_its_owner_s_alone(place: Place) -> None:
     prepare_checkout(place, None)
     assert os.stat(place.data).st_mode & 0o077 == 0
