@@ -112,9 +112,7 @@ def ready(
     return Tools(tree, cache)
 
 
-def _make(
-    tree: Path, locked: lock.Lock, request: lock.Request, cache: Path, log: Path
-) -> None:
+def _make(tree: Path, locked: lock.Lock, request: lock.Request, cache: Path, log: Path) -> None:
     box = sandbox.find()
     plan = lock.plan(request, locked, cache / "tmp" / "apt-tools")
     preferences = cache / "tmp" / "tools.pref"

@@ -1,11 +1,11 @@
 """Plays each `*.smtp` file against a real relay on loopback.
 
-    # a comment; `#! port=submission trusted=yes tls=yes ...` chooses the set-up
-    S: 250 2.1.0         the server's next reply begins with this (of a multi-line one: any line)
-    C: MAIL FROM:<a@b>   the client sends this line with CR LF
-    R: a\\nb              the client sends these octets, \\r \\n \\0 \\xhh written out
-    S: closed            the server has hung up
-    T:                   TLS starts
+# a comment; `#! port=submission trusted=yes tls=yes ...` chooses the set-up
+S: 250 2.1.0         the server's next reply begins with this (of a multi-line one: any line)
+C: MAIL FROM:<a@b>   the client sends this line with CR LF
+R: a\\nb              the client sends these octets, \\r \\n \\0 \\xhh written out
+S: closed            the server has hung up
+T:                   TLS starts
 """
 
 from __future__ import annotations

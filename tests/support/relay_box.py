@@ -1,4 +1,4 @@
-"""A real relay on loopback inside the test's process: sockets, spool and delivery are the product's.
+"""A real relay on loopback in the test's process: sockets, spool, delivery are the product's.
 
 >>> with RelayBox(tmp_path, {"mail.relay_domains": [f"example.org | {sink.address}"]}) as box:
 ...     with SmtpClient("127.0.0.1", box.port(Port.SMTP)) as client: ...
@@ -121,5 +121,5 @@ class RelayBox:
         self.listener.close()
         for guest in list(self.shop.gate.sessions):
             guest._hang_up()  # type: ignore[attr-defined]
-        await self.worker.stop(5)
+        await self.worker.stop(1)
         await self.shop.spool.close()

@@ -39,9 +39,7 @@ def test_the_null_path_is_none() -> None:
 
 
 def test_a_source_route_is_dropped_and_a_malformed_one_refused() -> None:
-    assert parse_path("@a.example,@b.example:c@d.example") == Address(
-        "c", "d.example", "d.example"
-    )
+    assert parse_path("@a.example,@b.example:c@d.example") == Address("c", "d.example", "d.example")
     with pytest.raises(AddressError):
         parse_path("@a.example c@d.example")
 
