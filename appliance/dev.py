@@ -336,7 +336,8 @@ def main(argv: list[str] | None = None) -> int:
     options = Options(**{**vars(args), "data": data})
     if options.settings is not None and not options.settings.is_file():
         parser.error(f"there is no file {options.settings}")
-    options.run.mkdir(parents=True, exist_ok=True)
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options.run.mkdir(exist_ok=True)
     end_left_over(options.run)
     return asyncio.run(Supervisor(options).run())
 

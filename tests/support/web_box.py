@@ -98,7 +98,22 @@ class RelayStandIn:
         for letter in self.letters:
             if letter["id"] == request.args["id"]:
                 at = letter["received_at"]
-                events = [{"at": at, "say": "Came in from mx.example.net (192.0.2.7)."}]
+                person = letter["recipients"][0]
+                events = [
+                    {
+                        "at": at,
+                        "event": "queued",
+                        "recipient": person["address"],
+                        "client": "192.0.2.7",
+                    },
+                    {
+                        "at": at,
+                        "event": "deferred",
+                        "recipient": person["address"],
+                        "reason": person["reason"],
+                        "route": person["route"],
+                    },
+                ]
                 headers = f"From: {letter['mail_from']}\nSubject: Minutes of <Monday>\n"
                 return {**letter, "headers": headers, "events": events}
         raise Refused.because("queue.id", "There is no such letter in the queue.")

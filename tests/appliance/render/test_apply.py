@@ -208,7 +208,7 @@ def _assert_consistent(box: Box) -> None:
     assert document["revision"] == revision
     assert document["settings"]["mail.hostname"] == settings.mail.hostname
     assert ("mail.on" in files) is settings.mail.enabled
-    certificate = Path(document["facts"]["tls_cert"])
+    certificate = Path(document["facts"]["tls_certificate"])
     assert certificate.exists()
     assert certificate.parent.name.encode() in files["nginx.conf"]
 
