@@ -41,6 +41,7 @@ class Options:
 
 def build(options: Options) -> Path:
     """Make the image of a board; returns the .img. Raises BuildError."""
+    os.umask(0o022)  # the modes of what we write show on the image
     what = recipe.load(options.board)
     tools.check_host(what.arch.debian)
     with workshop(options.folder) as shop:
