@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,12 @@ class RelayStandIn:
         }
 
 
+@cache
+def password_hash() -> str:
+    """The hash of PASSWORD, made once: each costs 19 MiB and some time."""
+    return passwords.make_hash(PASSWORD)
+
+
 def letter(number: int, *, state: str = "deferred", **more: Any) -> dict[str, Any]:
     """One queued letter as the relay lists it."""
     return {
@@ -274,7 +281,7 @@ class WebBox:
         boot(self.place, self.effects, self.clock)
         self.restart_web()
         accounts = self.app.extensions["pennypost"].accounts
-        accounts.put_administrator(name=ADMIN, password_hash=passwords.make_hash(PASSWORD))
+        accounts.put_administrator(name=ADMIN, password_hash=password_hash())
         visitor = self.visitor()
         assert visitor.sign_in().status_code == 303
         return visitor
