@@ -152,17 +152,37 @@ def overview() -> str:
 def detail(id: str) -> str:
     raw = services().relay.ask("queue.show", {"id": id[:100]})
     item = raw.get("item") if isinstance(raw.get("item"), dict) else raw
-    events = [
-        {**event, "at": parse_time(event.get("at"))}
-        for event in raw.get("events") or ()
-        if isinstance(event, dict)
-    ]
+    events = [_event(event) for event in raw.get("events") or () if isinstance(event, dict)]
     return render_template(
         "queue/detail.html",
         letter=letter(item),
         headers=str(raw.get("headers") or ""),
         events=events,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a letter's history."""
+
+    at: datetime | None
+    say: str
+    reply: str = ""
+
+
+def _event(raw: Mapping[str, Any]) -> Event:
+    """Read one event of the relay: `queued` by a client, or how an attempt ended."""
+    told = _recipient({"address": raw.get("recipient"), "reason": raw.get("reason")})
+    kind = str(raw.get("event") or "")
+    if kind == "queued":
+        client = raw.get("client") or _("the box itself")
+        say = _("Came in from %(client)s for %(address)s.", client=client, address=told.address)
+    elif kind == "delivered":
+        host = told.host or str(raw.get("route") or "")
+        say = _("Handed to %(host)s for %(address)s.", host=host, address=told.address)
+    else:
+        say = f"{told.address}: {_(told.say) if told.say else _(kind)}"
+    return Event(at=parse_time(raw.get("at")), say=say, reply=told.reply)
 
 
 # -- actions --------------------------------------------------------------------------
@@ -208,7 +228,8 @@ def _as_args(which: Mapping[str, Any]) -> dict[str, Any]:
 
 def _carry_out(do: str, which: Mapping[str, Any]) -> None:
     try:
-        answer = services().relay.ask(f"queue.{do}", which, timeout_seconds=60.0)
+        args = {**which, "author": visit.current().user} if do == "delete" else which
+        answer = services().relay.ask(f"queue.{do}", args, timeout_seconds=60.0)
         services().relay_state.forget()
         visit.say_next(_(DONE[do], n=number(int(answer["count"]))))
     except Refused as refused:

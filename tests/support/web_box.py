@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,22 @@ class RelayStandIn:
         for letter in self.letters:
             if letter["id"] == request.args["id"]:
                 at = letter["received_at"]
-                events = [{"at": at, "say": "Came in from mx.example.net (192.0.2.7)."}]
+                person = letter["recipients"][0]
+                events = [
+                    {
+                        "at": at,
+                        "event": "queued",
+                        "recipient": person["address"],
+                        "client": "192.0.2.7",
+                    },
+                    {
+                        "at": at,
+                        "event": "deferred",
+                        "recipient": person["address"],
+                        "reason": person["reason"],
+                        "route": person["route"],
+                    },
+                ]
                 headers = f"From: {letter['mail_from']}\nSubject: Minutes of <Monday>\n"
                 return {**letter, "headers": headers, "events": events}
         raise Refused.because("queue.id", "There is no such letter in the queue.")
@@ -129,6 +145,12 @@ class RelayStandIn:
             "reload": self.reload,
             **acts,
         }
+
+
+@cache
+def password_hash() -> str:
+    """The hash of PASSWORD, made once: each costs 19 MiB and some time."""
+    return passwords.make_hash(PASSWORD)
 
 
 def letter(number: int, *, state: str = "deferred", **more: Any) -> dict[str, Any]:
@@ -259,7 +281,7 @@ class WebBox:
         boot(self.place, self.effects, self.clock)
         self.restart_web()
         accounts = self.app.extensions["pennypost"].accounts
-        accounts.put_administrator(name=ADMIN, password_hash=passwords.make_hash(PASSWORD))
+        accounts.put_administrator(name=ADMIN, password_hash=password_hash())
         visitor = self.visitor()
         assert visitor.sign_in().status_code == 303
         return visitor
