@@ -62,8 +62,9 @@ class Bootstrap:
             f"--architectures={self.request.arch}",
             f"--include={','.join(self.request.packages)}",
             *(f"--aptopt={option.rstrip(';')}" for option in apt),
-            *(f"--dpkgopt={option}" for option in self.dpkg_options),
-            f"--setup-hook=mkdir -p \"$1\"/etc/apt/preferences.d && {pin}",
+            # An interrupted tree is thrown away, so nothing needs to be flushed.
+            *(f"--dpkgopt={option}" for option in ("force-unsafe-io", *self.dpkg_options)),
+            f'--setup-hook=mkdir -p "$1"/etc/apt/preferences.d && {pin}',
             *self.hooks,
             '--customize-hook=rm -f "$1"/etc/apt/preferences.d/locked',
             SUITE,
@@ -96,7 +97,9 @@ def user_hook(users: Path) -> str:
         if not words:
             continue
         name, number, home = words
-        lines.append(f"echo '{name}:x:{number}:{number}::{home}:/usr/sbin/nologin' >>\"$1\"/etc/passwd")
+        lines.append(
+            f"echo '{name}:x:{number}:{number}::{home}:/usr/sbin/nologin' >>\"$1\"/etc/passwd"
+        )
         lines.append(f"echo '{name}:x:{number}:' >>\"$1\"/etc/group")
         lines.append(f"echo '{name}:!*::::::::' | sed s/:$// >>\"$1\"/etc/shadow")
     return "; ".join(lines)
@@ -110,7 +113,9 @@ def postpone_hooks() -> tuple[str, str]:
         off.append(f'chroot "$1" dpkg-divert --quiet {divert.replace("--local", "--local --add")}')
         off.append(f'mkdir -p "$(dirname "$1"{path})"')
         off.append(f'printf "#!/bin/sh\\nexit 0\\n" >"$1"{path}; chmod 755 "$1"{path}')
-        on.append(f'rm "$1"{path}; chroot "$1" dpkg-divert --quiet --local --rename --remove {path}')
+        on.append(
+            f'rm "$1"{path}; chroot "$1" dpkg-divert --quiet --local --rename --remove {path}'
+        )
     return "; ".join(off), "; ".join(on)
 
 

@@ -41,6 +41,7 @@ class Options:
 
 def build(options: Options) -> Path:
     """Make the image of a board; returns the .img. Raises BuildError."""
+    os.umask(0o022)  # the modes of what we write show on the image
     what = recipe.load(options.board)
     tools.check_host(what.arch.debian)
     with workshop(options.folder) as shop:
@@ -61,12 +62,18 @@ def build(options: Options) -> Path:
         with shop.steps.step("boot slot"):
             boot = rootfs.boot_slot(kit, system, locked.epoch, shop.log)
             rootfs.check_fits(boot, disk.BOOT_BYTES, "the boot slot")
+        stamp = rootfs.key(named, root.name, boot.parent.name, (HERE / "grub.cfg").read_text())
+        if (ready := up_to_date(shop, options.folder, what.name, stamp)) is not None:
+            return ready
         with shop.steps.step("disk image"):
             esp = disk.esp(kit, what, base.grub, locked.epoch, shop.cache / "tmp" / "esp")
             image = shop.cache / "tmp" / f"pennypost-{what.name}.img"
             disk.assemble(disk.Parts(esp, boot, root), image, what.name)
         with shop.steps.step("compressed image, block map, checksums"):
-            return hand_over(kit, image, base, named, options.folder / "images", shop)
+            ready = hand_over(kit, image, base, named, options.folder / "images", shop)
+            (shop.cache / f"made-{what.name}").write_text(stamp)
+        prune(shop.cache, what.arch.debian, keep=(base.folder, system.folder, root))
+        return ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,25 @@ def workshop(folder: Path) -> Iterator[Workshop]:
             yield Workshop(cache, log, Steps(), os.environ)
         finally:
             sandbox.find().remove(cache / "tmp")
+
+
+def up_to_date(shop: Workshop, folder: Path, board: str, stamp: str) -> Path | None:
+    """The finished image if it was made from just this; its papers lie beside it."""
+    image = folder / "images" / f"pennypost-{board}.img"
+    made = shop.cache / f"made-{board}"
+    names = (image, image.with_suffix(".img.xz"), folder / "images" / "SHA256SUMS")
+    if not made.exists() or made.read_text() != stamp or not all(p.exists() for p in names):
+        return None
+    shop.steps.note("nothing has changed since the last image")
+    return image
+
+
+def prune(cache: Path, arch: str, keep: tuple[Path, ...]) -> None:
+    """Drop layers of earlier builds; of each kind one more than the present is kept."""
+    for kind in ("base", "system", "root"):
+        found = sorted(cache.glob(f"{kind}-{arch}-*"), key=lambda p: p.stat().st_mtime)
+        for old in [path for path in found if path not in keep][:-1]:
+            sandbox.find().remove(old)
 
 
 def new_base(

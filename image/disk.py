@@ -1,11 +1,11 @@
 """The disk image: partition table, EFI partition and slots put into one sparse file.
 
-    gap        16 MiB    partition table; sectors 64 and on stay free for a board's loader
-    esp       128 MiB    FAT32: GRUB, grub.cfg, the two slot states
-    boot_a    128 MiB    squashfs: kernel, initrd, device trees
-    root_a      1 GiB    squashfs: the read-only root
-    boot_b, root_b       empty; the device copies A there at its first start
-    data                 not in the image: made on the device, to the end of its disk
+gap        16 MiB    partition table; sectors 64 and on stay free for a board's loader
+esp       128 MiB    FAT32: GRUB, grub.cfg, the two slot states
+boot_a    128 MiB    squashfs: kernel, initrd, device trees
+root_a      1 GiB    squashfs: the read-only root
+boot_b, root_b       empty; the device copies A there at its first start
+data                 not in the image: made on the device, to the end of its disk
 """
 
 from __future__ import annotations

@@ -52,9 +52,7 @@ def pieces(partitions: tuple[Partition, ...], size: int, name: str) -> dict[int,
     last = size // SECTOR - 1
     table = b"".join(_entry(p) for p in partitions).ljust(ENTRIES * ENTRY_BYTES, b"\0")
     primary = _header(table, name, here=1, other=last, entries=2, last=last)
-    backup = _header(
-        table, name, here=last, other=1, entries=last - TABLE_SECTORS, last=last
-    )
+    backup = _header(table, name, here=last, other=1, entries=last - TABLE_SECTORS, last=last)
     return {
         0: _protective_mbr(last),
         SECTOR: primary + table,

@@ -173,7 +173,9 @@ def _prepare(request: Request, lock: Lock, state: Path) -> None:
 
 def _uris(text: str) -> list[Package]:
     """Packages from `--print-uris` lines: 'URL' file size SHA256:sum."""
-    line = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+)_(?P<arch>\w+)\.deb \d+ SHA256:(?P<sum>\w+)$")
+    line = re.compile(
+        r"^'(?P<url>[^']+)' (?P<file>\S+)_(?P<arch>\w+)\.deb \d+ SHA256:(?P<sum>\w+)$"
+    )
     found = (line.match(row) for row in text.splitlines())
     return [_package(match) for match in found if match]
 

@@ -73,10 +73,7 @@ def key(*parts: object) -> str:
 
 def base_key(recipe: Recipe, locked: lock.Lock) -> str:
     """Names the base layer; reads no network, so that a cached one works without."""
-    code = [
-        (HERE / name).read_text()
-        for name in ("bootstrap.py", "users.list", "clean.sh")
-    ]
+    code = [(HERE / name).read_text() for name in ("bootstrap.py", "users.list", "clean.sh")]
     pins = [f"{p.name}={p.version}={p.sha256}" for p in locked.packages]
     return key(recipe.arch.debian, *recipe.packages, locked.epoch, *pins, *code)
 
@@ -105,7 +102,7 @@ def make_base(
     hooks = bootstrap.image_hooks(
         debs=tools.inside(debs),
         users=HERE / "users.list",
-        clean=f"/src/image/clean.sh \"$1\" {locked.epoch // SECONDS_A_DAY}",
+        clean=f'/src/image/clean.sh "$1" {locked.epoch // SECONDS_A_DAY}',
         grub=(arch.grub_package, arch.grub_file, tools.inside(work / "grub.efi")),
     )
     run = bootstrap.Bootstrap(request, locked.epoch, hooks, bootstrap.path_options())
@@ -116,9 +113,7 @@ def make_base(
         hint=f"the whole log is in {log}",
     )
     (work / "packages.json").write_text(json.dumps([_row(p) for p in plan], indent=1))
-    target = tools.cache / f"base-{arch.debian}-{base_key(recipe, locked)}"
-    work.rename(target)
-    return Base(target)
+    return Base(work.rename(tools.cache / f"base-{arch.debian}-{base_key(recipe, locked)}"))
 
 
 def _row(package: lock.Package) -> dict[str, str]:
@@ -140,16 +135,15 @@ def system(tools: Tools, base: Base, files: overlay.Overlay, epoch: int, log: Pa
     return System(target)
 
 
-def _make_system(
-    tools: Tools, base: Base, files: overlay.Overlay, epoch: int, log: Path
-) -> Path:
+def _make_system(tools: Tools, base: Base, files: overlay.Overlay, epoch: int, log: Path) -> Path:
     box = sandbox.find()
     work = tools.cache / "tmp" / f"{base.folder.name}-system"
     tree, inside = work / "tree", tools.inside(work)
     tree.mkdir(parents=True)
     files.write_tar(work / "rootfs.tar", epoch)
     unpack = "tar -x --numeric-owner --no-overwrite-dir --keep-directory-symlink -C tree -f"
-    copy = f"cd {inside}; {unpack} {tools.inside(base.archive)}; {unpack} rootfs.tar"
+    without_dev = unpack.replace(" -C", " --anchored --exclude='./dev/*' -C")
+    copy = f"cd {inside}; {without_dev} {tools.inside(base.archive)}; {unpack} rootfs.tar"
     tools.run(["sh", "-ec", copy], log=log)
     box.run(["cp", str(HERE / "system.sh"), str(tree / "system.sh")])
     env = {"SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C"}
@@ -190,9 +184,7 @@ def compile_python(tree: str, *folders: str) -> str:
     )
 
 
-def root_slot(
-    tools: Tools, base: System, files: overlay.Overlay, epoch: int, log: Path
-) -> Path:
+def root_slot(tools: Tools, base: System, files: overlay.Overlay, epoch: int, log: Path) -> Path:
     """The finished root as a squashfs: the system layer plus our programs."""
     arch = base.folder.name.split("-")[1]
     name = f"root-{arch}-{key(base.folder.name, files.digest(), *ROOT_SQUASHFS)}.squashfs"
@@ -232,11 +224,17 @@ def boot_slot(tools: Tools, base: System, epoch: int, log: Path) -> Path:
     if not target.exists():
         part = base.folder / "boot.part"
         part.unlink(missing_ok=True)
-        (base.slot / "slot.cfg").write_text(f"set slot_format=1\nset slot_build={base.folder.name}\n")
+        (base.slot / "slot.cfg").write_text(
+            f"set slot_format=1\nset slot_build={base.folder.name}\n"
+        )
         options = f"-comp xz -noD -noF -mkfs-time {epoch} -all-time {epoch} -all-root"
         tools.run(
-            ["sh", "-ec", f"mksquashfs {tools.inside(base.slot)} {tools.inside(part)} {options} "
-             "-no-progress -quiet"],
+            [
+                "sh",
+                "-ec",
+                f"mksquashfs {tools.inside(base.slot)} {tools.inside(part)} {options} "
+                "-no-progress -quiet",
+            ],
             log=log,
         )
         part.rename(target)
@@ -248,4 +246,3 @@ def check_fits(path: Path, limit_bytes: int, what: str) -> None:
     size = path.stat().st_size
     if size > limit_bytes:
         die(f"{what} has {size >> 20} MiB and must fit into {limit_bytes >> 20} MiB")
-

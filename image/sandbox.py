@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from image.run import clean_environment, die, run
+from image.run import BuildError, clean_environment, run
 
 NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child")
 USER = ("--user", "--map-auto", "--map-root-user")
@@ -57,12 +57,14 @@ def find() -> Sandbox:
     if os.geteuid() == 0:
         return Sandbox("root", root)
     user = ("unshare", *USER, *NAMESPACES, "--")
-    if _works([*user, "sh", "-c", "mount -t proc proc /proc && chown 1:1 /dev/null || test $? = 1"]):
+    if _works(
+        [*user, "sh", "-c", "mount -t proc proc /proc && chown 1:1 /dev/null || test $? = 1"]
+    ):
         return Sandbox("user namespace", user)
     if shutil.which("sudo"):
         print("This host allows no user namespaces here, so parts of the build run by sudo.")
         return Sandbox("sudo", ("sudo", "--", *root))
-    die(
+    raise BuildError(
         "the build needs user namespaces, sudo or root, and this host offers none of them",
         "run it as root, install sudo, or give this user a line in /etc/subuid and /etc/subgid"
         " (and install uidmap)",

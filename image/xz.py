@@ -148,4 +148,4 @@ def compress(image: Path, target: Path, cache: Path, workers: int = 2) -> None:
 
 
 if __name__ == "__main__":
-    compress(*map(Path, sys.argv[1:4]))
+    compress(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

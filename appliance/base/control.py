@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,12 @@ async def serve(
             await writer.wait_closed()
 
     if sock is not None:
-        return await asyncio.start_unix_server(connected, sock=sock, limit=MAX_REQUEST_BYTES)
+        # From 3.13 on asyncio removes a socket's file when it closes the server, also when the
+        # socket was handed over: systemd would go on listening where nobody can connect any more.
+        keep: dict[str, JSON] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        return await asyncio.start_unix_server(
+            connected, sock=sock, limit=MAX_REQUEST_BYTES, **keep
+        )
     if path is None:
         raise ValueError("serve() needs a path or a socket")
     _clear_stale(path)

@@ -57,6 +57,18 @@ def claim_close(context: Context, args: argparse.Namespace) -> None:
     context.show(context.steward("claim.close"), lambda _: "This box has an owner now.")
 
 
+def apply(context: Context, args: argparse.Namespace) -> None:
+    """Bring the stored settings into force once more."""
+    done = context.steward("settings.apply")
+    context.show(done, lambda d: f"Number {d['revision']} of the history is in force.")
+
+
+def certificate_refresh(context: Context, args: argparse.Namespace) -> None:
+    """Renew certificates that end soon or lack an address of the box."""
+    done = context.steward("certificate.refresh")
+    context.show(done, lambda d: "Renewed." if d["renewed"] else "Nothing was due.")
+
+
 def reboot(context: Context, args: argparse.Namespace) -> None:
     context.show(context.steward("box.reboot"), lambda _: "The box starts again.")
 

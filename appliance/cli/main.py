@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     claim.verb("show", box.claim_show, "the claim code")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
     _people(verbs)
+    certificate = verbs.group("certificate", "the certificates of the box's own root")
+    certificate.verb("refresh", box.certificate_refresh, "renew what is due")
+    verbs.verb("apply", box.apply, "bring the settings into force once more")
     verbs.verb("reboot", box.reboot, "start the box again")
     return top
 

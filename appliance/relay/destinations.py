@@ -21,7 +21,7 @@ class Destination:
     """One next hop: what waits for it, and how many connections serve it."""
 
     route: Route
-    waiting: "asyncio.Queue[QueuedMessage]" = field(default_factory=asyncio.Queue)
+    waiting: "asyncio.Queue[QueuedMessage | None]" = field(default_factory=asyncio.Queue)
     lanes: int = 0
     idle: int = 0
     domains: set[str] = field(default_factory=set)  # of the recipients that came since it opened
@@ -40,8 +40,15 @@ class Destination:
         """Everything that waits, taken out."""
         found = []
         while not self.waiting.empty():
-            found.append(self.waiting.get_nowait())
+            message = self.waiting.get_nowait()
+            if message is not None:
+                found.append(message)
         return found
+
+    def dismiss(self) -> None:
+        """Send the lanes home that wait for work."""
+        for _ in range(self.idle):
+            self.waiting.put_nowait(None)
 
 
 class Roster:

@@ -39,6 +39,7 @@ from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.spool.store import Spool
 
+BOX_DATA, BOX_RUN = Path("/data/pennypost"), Path("/run/pennypost")
 DRAIN_SECONDS = 20
 TIDY_SECONDS = 60.0
 TIDY_STEPS = 200
@@ -243,8 +244,8 @@ def _resolver(arguments: argparse.Namespace) -> LiveResolver:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="pennypost-relay", description="The mail relay.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with spool/")
-    parser.add_argument("--run", type=Path, required=True, help="folder with rendered/")
+    parser.add_argument("--data", type=Path, default=BOX_DATA, help="folder with spool/")
+    parser.add_argument("--run", type=Path, default=BOX_RUN, help="folder with rendered/")
     for port in Port:
         parser.add_argument(f"--{port.value}", type=int, metavar="PORT", help="loopback port")
     parser.add_argument("--resolver", metavar="ADDRESS:PORT", help="name server to ask")

@@ -59,6 +59,7 @@ class Worker:
         for destination in self._destinations.values():
             for message in destination.drain():
                 self._roster.finish(message)
+            destination.dismiss()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_seconds)
         for task in list(self._tasks):

@@ -1,6 +1,6 @@
 """Apply settings as one transaction.
 
-    certificate   the pair for the host name; a new one is made beside the live one
+    certificate   the pairs for the names of the box; new ones are made beside the live ones
     render        everything, in memory
     write         a new folder beside the one in force
     verify        each program reads its own new file
@@ -69,18 +69,25 @@ class Applier:
         self._pending = place.run / "rendered.pending"
 
     def apply(
-        self, wanted: Wanted, *, commit: Callable[[], None], progress: Progress, live: bool = True
+        self,
+        wanted: Wanted,
+        *,
+        commit: Callable[[], None],
+        progress: Progress,
+        live: bool = True,
+        refresh: bool = False,
     ) -> None:
         """Bring `wanted` into force, or leave everything as it was and raise PennypostError.
 
         `commit` makes it last and is called once, at the end. With `live` false (at boot) the
-        programs are not running yet: nothing is checked, told or probed.
+        programs are not running yet: nothing is checked, told or probed. With `refresh`
+        certificates that lack an address of the box are made anew too.
         """
         step = _Steps(self._clock, progress)
         with step("certificate"):
-            pair = self._keystore.pair_for(_subject(wanted.settings))
-        with self._undoing(pair) as undo:
-            facts = self._facts(pair, claimed=wanted.claimed)
+            pairs = self._pairs_for(wanted.settings, refresh=refresh)
+        with self._undoing(pairs) as undo:
+            facts = self._facts(pairs, claimed=wanted.claimed)
             with step("render"):
                 files = render(wanted.settings, facts, revision=wanted.revision)
             with step("write"):
@@ -106,7 +113,7 @@ class Applier:
                 self._probe(wanted.settings, facts, changed, step)
             with step("commit"):
                 commit()
-        self._tidy(pair)
+        self._tidy(pairs)
 
     def is_unfinished(self) -> bool:
         """Whether a transaction was cut off between its switch and its commit."""
@@ -116,17 +123,27 @@ class Applier:
         """The files of the current set."""
         return read_set(self._link if self._link.exists() else None)
 
-    def certificate_is_due(self, settings: Settings) -> bool:
-        """Whether applying would make a new certificate."""
-        return bool(self._keystore.why_due(_subject(settings)))
+    def certificate_is_due(self, settings: Settings, *, refresh: bool) -> bool:
+        """Whether applying (with `refresh`, see `apply`) would make a new certificate."""
+        host, local = _subjects(settings, own_addresses() if refresh else ())
+        return bool(self._keystore.host.why_due(host) or self._keystore.local.why_due(local))
 
     def facts(self, settings: Settings, *, claimed: bool) -> Facts:
         """The facts as they are in force."""
-        pair = self._keystore.live() or self._keystore.pair_for(_subject(settings))
-        return self._facts(pair, claimed=claimed)
+        return self._facts(self._pairs_for(settings, refresh=False), claimed=claimed)
 
-    def _facts(self, pair: HostPair, *, claimed: bool) -> Facts:
-        return gather(self._place, pair, self._keystore.public_root, claimed=claimed)
+    def _pairs_for(self, settings: Settings, *, refresh: bool) -> "_Pairs":
+        """The live pairs where they do, else new ones. Those get all that is known just now."""
+        host, local = _subjects(settings, own_addresses())
+        least_host, least_local = (host, local) if refresh else _subjects(settings, ())
+        return _Pairs(
+            host=self._keystore.host.pair_for(host, least=least_host),
+            local=self._keystore.local.pair_for(local, least=least_local),
+        )
+
+    def _facts(self, pairs: "_Pairs", *, claimed: bool) -> Facts:
+        root = self._keystore.public_root
+        return gather(self._place, pairs.host, pairs.local, root, claimed=claimed)
 
     def _probe(
         self, settings: Settings, facts: Facts, changed: list[Program], step: "_Steps"
@@ -154,14 +171,15 @@ class Applier:
         }
 
     @contextlib.contextmanager
-    def _undoing(self, pair: HostPair) -> Iterator["_Undo"]:
+    def _undoing(self, pairs: "_Pairs") -> Iterator["_Undo"]:
         """Undo on any failure, also on one that we did not think of."""
         undo = _Undo(old_folder=self._link.resolve() if self._link.exists() else None)
         try:
             yield undo
         except BaseException as error:
             left_over = self._roll_back(undo)
-            self._keystore.discard(pair)
+            self._keystore.host.discard(pairs.host)
+            self._keystore.local.discard(pairs.local)
             if isinstance(error, PennypostError):
                 raise _with_note(error, left_over) from error
             if isinstance(error, OSError | sqlite3.Error):
@@ -196,15 +214,24 @@ class Applier:
         else:
             self._link.unlink(missing_ok=True)
 
-    def _tidy(self, pair: HostPair) -> None:
+    def _tidy(self, pairs: "_Pairs") -> None:
         """After the commit. What fails here changes nothing that is in force."""
         with contextlib.suppress(OSError):
-            self._keystore.make_live(pair)
+            self._keystore.host.make_live(pairs.host)
+            self._keystore.local.make_live(pairs.local)
             self._pending.unlink(missing_ok=True)
             kept = self._link.resolve()
             sets = [path for _, path in sorted(self._sets().items()) if path.resolve() != kept]
             for path in sets[: -(KEPT_SETS - 1)]:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The certificates that a set names: for the mail server's name, and for the local network."""
+
+    host: HostPair
+    local: HostPair
 
 
 class _Undo:
@@ -250,10 +277,13 @@ def read_set(folder: Path | None) -> dict[str, bytes]:
     }
 
 
-def _subject(settings: Settings) -> local_ca.Subject:
-    """What the certificate has to cover: the mail server's name comes first."""
-    addresses = addresses_for_certificate(own_addresses())
-    return local_ca.covered((settings.mail.hostname, *ALWAYS_NAMES), addresses)
+def _subjects(
+    settings: Settings, addresses: tuple[str, ...]
+) -> tuple[local_ca.Subject, local_ca.Subject]:
+    """What the two certificates have to cover; in the first the mail server's name leads."""
+    held = addresses_for_certificate(addresses)
+    host = local_ca.covered((settings.mail.hostname, *ALWAYS_NAMES), held)
+    return host, local_ca.covered(ALWAYS_NAMES, held)
 
 
 def _io_refusal(error: Exception) -> PennypostError:

@@ -36,6 +36,8 @@ class Facts:
     claimed: bool
     tls_key: Path
     tls_certificate: Path
+    local_key: Path
+    local_certificate: Path
     root_certificate: Path
     claim_code: str = field(default="", repr=False)
     addresses: tuple[str, ...] = ()
@@ -100,8 +102,10 @@ BOX = Place(
 )  # the resolver is the box's own unbound
 
 
-def gather(place: Place, pair: HostPair, root_certificate: Path, *, claimed: bool) -> Facts:
-    """The facts of the box at `place` with `pair` as its certificate."""
+def gather(
+    place: Place, host: HostPair, local: HostPair, root_certificate: Path, *, claimed: bool
+) -> Facts:
+    """The facts of the box at `place` with its certificates for mail and for the local network."""
     code = place.claim_folder / "code"
     return Facts(
         data=place.data,
@@ -109,8 +113,10 @@ def gather(place: Place, pair: HostPair, root_certificate: Path, *, claimed: boo
         dev=place.dev,
         claimed=claimed,
         claim_code=code.read_text().strip() if not claimed and code.exists() else "",
-        tls_key=pair.key,
-        tls_certificate=pair.certificate,
+        tls_key=host.key,
+        tls_certificate=host.certificate,
+        local_key=local.key,
+        local_certificate=local.certificate,
         root_certificate=root_certificate,
         addresses=own_addresses(),
         resolver=place.resolver,

@@ -29,13 +29,21 @@ FOLDERS = (
 
 def make_folders(place: Place) -> None:
     """Make what is missing and set the rights; in a checkout all belongs to the caller."""
+    if place.dev:
+        _make_for_caller(place)
+        return
     for folder in FOLDERS:
         path = place.data / folder.name
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(folder.mode)
-        if not place.dev:
-            shutil.chown(path, folder.owner, folder.group)
+        shutil.chown(path, folder.owner, folder.group)
     place.run.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if place.dev:
-        place.data.chmod(0o700)
-        (place.data / "log").mkdir(exist_ok=True)
+
+
+def _make_for_caller(place: Place) -> None:
+    """Keys lie here: a new data folder is the caller's alone; one that exists keeps its rights."""
+    place.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in FOLDERS:
+        (place.data / folder.name).mkdir(mode=folder.mode, exist_ok=True)
+    (place.data / "log").mkdir(mode=0o700, exist_ok=True)
+    place.run.mkdir(mode=0o755, parents=True, exist_ok=True)

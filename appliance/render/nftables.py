@@ -63,7 +63,8 @@ nd-router-advert, nd-router-solicit, mld-listener-query }} accept
         # Addresses by DHCP, and pennypost.local by mDNS.
         udp sport 67 udp dport 68 accept
         udp sport 547 udp dport 546 accept
-        udp dport 5353 accept
+        ip daddr 224.0.0.251 udp dport 5353 accept
+        ip6 daddr ff02::fb udp dport 5353 accept
 {rules}
     }}
 

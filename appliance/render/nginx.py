@@ -5,6 +5,8 @@ pid and the temporary folders are under /run/pennypost-nginx (the unit's Runtime
 go to the journal. Security headers are the application's, so that one place answers for them.
 """
 
+from pathlib import Path
+
 from appliance.render.facts import Facts
 from appliance.settings.schema import Settings
 
@@ -17,12 +19,40 @@ RUNTIME = "/run/pennypost-nginx"
 
 
 def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
-    """The configuration for this box's certificate; no setting changes it so far."""
-    tls = "\n".join(
-        f"        listen {port} ssl default_server;\n        listen [::]:{port} ssl default_server;"
-        for port in HTTPS_PORTS
+    """The configuration for this box's name and certificates.
+
+    By pennypost.local or an address one meets the local certificate, also while settings change;
+    by the mail server's name the one for that name.
+    """
+    local = _tls_server(
+        ["listen {port} ssl default_server;", "listen [::]:{port} ssl default_server;"],
+        facts.local_certificate,
+        facts.local_key,
     )
-    return {FILE: _TEMPLATE.format(tls=tls, facts=facts, **_CONSTANTS).encode()}
+    named = _tls_server(
+        ["listen {port} ssl;", "listen [::]:{port} ssl;"],
+        facts.tls_certificate,
+        facts.tls_key,
+        name=settings.mail.hostname,
+    )
+    servers = local + (named if settings.mail.hostname else "")
+    text = _TEMPLATE.format(servers=servers, facts=facts, **_CONSTANTS)
+    return {FILE: text.encode()}
+
+
+def _tls_server(listen: list[str], certificate: Path, key: Path, *, name: str = "") -> str:
+    lines = [line.format(port=port) for port in HTTPS_PORTS for line in listen]
+    lines += [f"server_name {name};"] if name else []
+    lines += [f"ssl_certificate {certificate};", f"ssl_certificate_key {key};"]
+    body = "\n".join(f"        {line}" for line in lines)
+    return f"""
+    server {{
+{body}
+        location / {{
+            proxy_pass http://web;
+        }}
+    }}
+"""
 
 
 _CONSTANTS = {"http": HTTP_PORT, "body": MAX_BODY, "runtime": RUNTIME}
@@ -58,8 +88,6 @@ http {{
     uwsgi_temp_path {runtime}/uwsgi;
     scgi_temp_path {runtime}/scgi;
 
-    ssl_certificate {facts.tls_certificate};
-    ssl_certificate_key {facts.tls_key};
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
     ssl_prefer_server_ciphers off;
@@ -89,12 +117,5 @@ http {{
             proxy_pass http://web;
         }}
     }}
-
-    server {{
-{tls}
-        location / {{
-            proxy_pass http://web;
-        }}
-    }}
-}}
+{servers}}}
 """

@@ -73,6 +73,7 @@ def _sshd(facts: Facts) -> str:
         "PasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\n"
         "PermitRootLogin prohibit-password\n"
+        "AllowUsers root\n"
         f"AuthorizedKeysFile {facts.rendered}/authorized_keys\n"
         f"HostKey {facts.data}/keys/ssh/ssh_host_ed25519_key\n"
         "X11Forwarding no\n"

@@ -90,6 +90,7 @@ class Steward:
             ),
             "settings.export": Action(do=self.export, arguments=secrets),
             "settings.apply": Action(do=self.apply_again, changes=True),
+            "certificate.refresh": Action(do=self.refresh_certificates, changes=True),
             "services.status": Action(do=self.services_status),
             "claim.status": Action(do=self.claim_status),
             "claim.close": Action(do=self.claim_close, changes=True),
@@ -138,19 +139,38 @@ class Steward:
         return self._bring(lambda: self._store.planned_undo(revision), author, progress)
 
     def apply_again(self, progress: Progress, who: Who) -> Any:
-        """Bring the stored settings into force once more (a cut transaction, a due renewal)."""
+        """Bring the stored settings into force once more, with certificates for all addresses."""
+        return self._again(progress, refresh=True)
+
+    def refresh_certificates(self, progress: Progress, who: Who) -> Any:
+        """Make certificates anew that end soon or lack an address, if there are such.
+
+        For the moment when the network is up: at boot no address was known.
+        """
+        _, settings = self._store.current()
+        due = self._applier.certificate_is_due(settings, refresh=True)
+        if due:
+            self._again(progress, refresh=True)
+        return {"renewed": due}
+
+    def _again(self, progress: Progress, *, refresh: bool) -> Any:
         with self._lock:
             revision, settings = self._store.current()
             wanted = Wanted(settings=settings, revision=revision, claimed=self._claim.is_claimed())
-            self._applier.apply(wanted, commit=lambda: None, progress=progress)
+            self._applier.apply(wanted, commit=lambda: None, progress=progress, refresh=refresh)
             return {"revision": revision, "changed": []}
 
     def recover(self, progress: Progress) -> bool:
-        """At start: finish what was cut off, renew what is due. True when something was done."""
+        """At start: finish what was cut off, renew what is due. True when something was done.
+
+        While somebody sets the box up, the certificate of that page is not changed for an address.
+        """
         _, settings = self._store.current()
-        if not self._applier.is_unfinished() and not self._applier.certificate_is_due(settings):
+        refresh = self._claim.is_claimed()
+        due = self._applier.certificate_is_due(settings, refresh=refresh)
+        if not due and not self._applier.is_unfinished():
             return False
-        self.apply_again(progress, Who.ROOT)
+        self._again(progress, refresh=refresh)
         return True
 
     def services_status(self, progress: Progress, who: Who) -> Any:

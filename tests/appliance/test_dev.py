@@ -118,7 +118,7 @@ def test_settings_at_the_start_are_enough_for_a_working_relay(
     assert checkout.page_status() < 500
     checkout.send("b@example.com")
     (delivered,) = sink.wait_for_messages(1)
-    assert delivered.message.endswith(MESSAGE)
+    assert delivered.data.endswith(MESSAGE)
     with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
         checkout.send("b@stranger.example")
     assert caught.value.recipients["b@stranger.example"][0] == 550
@@ -127,6 +127,7 @@ def test_settings_at_the_start_are_enough_for_a_working_relay(
     assert list((checkout.data / "run").glob("*.pid")) == []
 
 
+@pytest.mark.full
 def test_submissions_are_encrypted_with_the_box_s_own_certificate(checkout: Checkout) -> None:
     checkout.start("--settings", str(checkout.settings))
     context = ssl.create_default_context(cafile=str(checkout.data / "keys/public/ca.crt"))
@@ -138,6 +139,7 @@ def test_submissions_are_encrypted_with_the_box_s_own_certificate(checkout: Chec
         assert client.ehlo()[0] == 250
 
 
+@pytest.mark.full
 def test_an_import_is_in_force_at_once_and_comes_back_after_a_stop(
     checkout: Checkout, sink: SmtpSink
 ) -> None:
@@ -158,6 +160,7 @@ def test_an_import_is_in_force_at_once_and_comes_back_after_a_stop(
     sink.wait_for_messages(2)
 
 
+@pytest.mark.full
 def test_a_start_after_kill_9_goes_on_where_it_stopped(checkout: Checkout, sink: SmtpSink) -> None:
     sink.go_down()
     checkout.start("--settings", str(checkout.settings))
@@ -171,6 +174,7 @@ def test_a_start_after_kill_9_goes_on_where_it_stopped(checkout: Checkout, sink:
     sink.wait_for_messages(1)
 
 
+@pytest.mark.full
 def test_killing_the_starter_alone_leaves_no_orphan_behind(checkout: Checkout) -> None:
     checkout.start("--settings", str(checkout.settings))
     pids = [checkout.pid(name) for name in NAMES if name != "dev"]
@@ -180,6 +184,7 @@ def test_killing_the_starter_alone_leaves_no_orphan_behind(checkout: Checkout) -
     assert checkout.page_status() < 500
 
 
+@pytest.mark.full
 def test_a_daemon_that_is_killed_is_started_again(checkout: Checkout) -> None:
     checkout.start("--settings", str(checkout.settings))
     for name in ("relay", "web", "steward"):
@@ -192,6 +197,7 @@ def test_a_daemon_that_is_killed_is_started_again(checkout: Checkout) -> None:
     )
 
 
+@pytest.mark.full
 def test_a_second_start_takes_over_from_the_first(checkout: Checkout) -> None:
     checkout.start()
     first = checkout.process
@@ -201,6 +207,7 @@ def test_a_second_start_takes_over_from_the_first(checkout: Checkout) -> None:
     assert checkout.page_status() < 500
 
 
+@pytest.mark.full
 def test_settings_that_are_wrong_end_the_start_with_the_reason(checkout: Checkout) -> None:
     checkout.settings.write_text('{"mail.enabled": true}')
     argv = [sys.executable, "-P", "-m", "appliance.dev", "--data", str(checkout.data)]
@@ -211,6 +218,7 @@ def test_settings_that_are_wrong_end_the_start_with_the_reason(checkout: Checkou
     assert "ready" not in done.stdout
 
 
+@pytest.mark.full
 def test_mail_switched_off_is_shut_and_its_state_says_so(checkout: Checkout) -> None:
     checkout.start("--settings", str(checkout.settings))
     assert checkout.pennypost("settings", "set", "mail.enabled=false").status == 0
@@ -226,6 +234,7 @@ def test_mail_switched_off_is_shut_and_its_state_says_so(checkout: Checkout) -> 
     checkout.send("b@example.com")
 
 
+@pytest.mark.full
 def test_an_administrator_is_made_by_the_command_line(checkout: Checkout) -> None:
     checkout.start("--settings", str(checkout.settings))
     made = checkout.pennypost("admin", "set", "anna", stdin="correct horse battery\n")

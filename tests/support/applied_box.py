@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from appliance.base.clock import FakeClock
+from appliance.base.clock import FakeClock, SystemClock
 from appliance.base.finding import Refused
 from appliance.certs.keystore import Keystore
+from appliance.certs.local_ca import Subject
 from appliance.render.apply import Applier, Wanted
 from appliance.render.claim import ClaimFiles
 from appliance.render.effects import Machine
-from appliance.render.facts import Place
+from appliance.render.facts import Facts, Place
 from appliance.render.programs import Action
 from appliance.settings.store import Store
 
@@ -93,13 +94,13 @@ class Box:
     def snapshot(self) -> dict[str, object]:
         """All that a failed change must not change."""
         link = self.place.run / "rendered"
-        live = self.keystore.live()
+        lines = (self.keystore.host, self.keystore.local)
         return {
             "files": dict(self.applier.in_force()),
             "folder": link.readlink() if link.is_symlink() else None,
             "run": sorted(path.name for path in self.place.run.iterdir()),
             "keys": sorted(path.name for path in self.place.keys.iterdir()),
-            "pair": live.folder if live else None,
+            "pairs": [line.live() for line in lines],
             "stored": self.store.current(),
         }
 
@@ -113,3 +114,24 @@ def failing_at(number: int, *, times: int = 1) -> Step:
             raise Refused.because("test.fault", f"{name} fails by intent.")
 
     return before
+
+
+def facts_of(folder: Path) -> Facts:
+    """A claimed box whose two certificates (mail.example.com, localhost) lie under `folder`."""
+    keystore = Keystore(folder / "keys", SystemClock())
+    host = keystore.host.pair_for(Subject(("mail.example.com",)))
+    local = keystore.local.pair_for(Subject(("localhost",)))
+    return Facts(
+        data=Path("/data/pennypost"),
+        run=Path("/run/pennypost"),
+        dev=False,
+        claimed=True,
+        tls_key=host.key,
+        tls_certificate=host.certificate,
+        local_key=local.key,
+        local_certificate=local.certificate,
+        root_certificate=keystore.public_root,
+        claim_code="AAAA-BBBB",
+        slot="a",
+        version="1.2",
+    )

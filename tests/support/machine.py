@@ -81,6 +81,7 @@ class Machine:
     def insert(self, image: Path) -> Self:
         """Put a fresh overlay of a raw disk image into the machine (as flashed)."""
         overlay(self.disk, image, base_format="raw", size_bytes=self.hardware.disk_bytes)
+        self.serial_log.unlink(missing_ok=True)
         template = _FIRMWARE[self.hardware.arch][1]
         _qemu_img("convert", "-f", "raw", "-O", "qcow2", str(template), str(self.variables))
         return self
@@ -206,6 +207,7 @@ class Machine:
         board, processor = _BOARD[hardware.arch]
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in hardware.guest_ports)
         return [
+            *("setpriv", "--pdeathsig", "KILL", "--"),  # a killed test leaves no machine behind
             _QEMU[hardware.arch],
             *("-M", board, "-cpu", processor, "-accel", "tcg,thread=multi"),
             *("-smp", str(hardware.processors), "-m", str(hardware.memory_mib)),

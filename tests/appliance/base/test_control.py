@@ -125,3 +125,17 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
         assert control.call(stale, "echo")["args"] == {}
     finally:
         daemon.stop()
+
+
+def test_a_socket_that_was_handed_over_outlives_the_server(tmp_path: Path) -> None:
+    """systemd keeps listening on it; Python 3.13 would take its file away."""
+    path = tmp_path / "given.sock"
+
+    async def serve_and_end() -> None:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+            server = await control.serve({}, sock=sock)
+            server.close()
+
+    asyncio.run(serve_and_end())
+    assert path.is_socket()

@@ -1,6 +1,7 @@
 """nginx with the rendered file in front of a page on a unix socket."""
 
 import contextlib
+import dataclasses
 import http.server
 import shutil
 import socket
@@ -14,12 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.base.clock import SystemClock
-from appliance.certs.keystore import Keystore
-from appliance.certs.local_ca import Subject
 from appliance.render import nginx
-from appliance.render.facts import Facts
-from appliance.settings.schema import Settings
+from appliance.settings import schema
+from tests.support.applied_box import facts_of
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
@@ -55,19 +53,10 @@ def free_port() -> int:
 @contextlib.contextmanager
 def front(folder: Path) -> Iterator[tuple[int, int, Path]]:
     """nginx on two free ports: plain, TLS, and the root to trust."""
-    keystore = Keystore(folder / "keys", SystemClock())
-    pair = keystore.pair_for(Subject(("localhost",)))
-    facts = Facts(
-        data=folder,
-        run=folder,
-        dev=False,
-        claimed=True,
-        tls_key=pair.key,
-        tls_certificate=pair.certificate,
-        root_certificate=keystore.public_root,
-    )
+    facts = dataclasses.replace(facts_of(folder), run=folder)
+    settings = schema.from_json({"mail.hostname": "mail.example.com"})
     plain, tls = free_port(), free_port()
-    text = nginx.render(Settings(), facts)[nginx.FILE].decode()
+    text = nginx.render(settings, facts)[nginx.FILE].decode()
     for port, other in ((80, plain), (443, tls), (8443, free_port())):
         text = text.replace(f"listen {port} ", f"listen 127.0.0.1:{other} ")
         text = "\n".join(line for line in text.split("\n") if f"[::]:{port} " not in line)
@@ -82,7 +71,7 @@ def front(folder: Path) -> Iterator[tuple[int, int, Path]]:
             what="nginx listens",
             ignore=(OSError,),
         )
-        yield plain, tls, keystore.public_root
+        yield plain, tls, facts.root_certificate
     finally:
         process.terminate()
         process.wait(20)
@@ -107,3 +96,26 @@ def test_it_says_who_calls_and_how_and_verifies_with_the_box_s_root(tmp_path: Pa
             assert "X-Forwarded-Proto: http" in answer.read().decode().splitlines()
     server.shutdown()
     server.server_close()
+
+
+def peer_certificate(port: int, name: str) -> bytes:
+    """The certificate that a browser gets which asks for `name`."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), 20) as plain,
+        context.wrap_socket(plain, server_hostname=name) as sock,
+    ):
+        certificate = sock.getpeercert(binary_form=True)
+    assert certificate is not None
+    return certificate
+
+
+def test_saving_the_host_name_does_not_change_what_the_setting_up_browser_sees(
+    tmp_path: Path,
+) -> None:
+    with front(tmp_path) as (_, tls, _):
+        mail = peer_certificate(tls, "mail.example.com")
+        local = peer_certificate(tls, "pennypost.local")
+        assert local == peer_certificate(tls, "localhost")
+        assert mail != local

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.base.clock import FakeClock
-from appliance.certs.keystore import Keystore
-from appliance.certs.local_ca import Subject
 from appliance.render.effects import Machine
 from appliance.render.facts import Facts
 from appliance.render.whole import render
 from appliance.settings import schema
 from appliance.settings.schema import Settings
-from tests.support.applied_box import KEY
+from tests.support.applied_box import KEY, facts_of
 
 MAIL_ON = {
     "mail.enabled": True,
@@ -28,20 +25,7 @@ MAIL_ON = {
 
 @pytest.fixture
 def facts(tmp_path: Path) -> Facts:
-    keystore = Keystore(tmp_path / "keys", FakeClock())
-    pair = keystore.pair_for(Subject(("mail.example.com",)))
-    return Facts(
-        data=Path("/data/pennypost"),
-        run=Path("/run/pennypost"),
-        dev=False,
-        claimed=True,
-        tls_key=pair.key,
-        tls_certificate=pair.certificate,
-        root_certificate=keystore.public_root,
-        claim_code="AAAA-BBBB",
-        slot="a",
-        version="1.2",
-    )
+    return facts_of(tmp_path)
 
 
 def settings_of(**names: object) -> Settings:

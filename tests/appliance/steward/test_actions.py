@@ -30,6 +30,7 @@ VERBS = {
     "settings.export",
     "settings.apply",
     "services.status",
+    "certificate.refresh",
     "claim.status",
     "claim.close",
     "claim.code",

@@ -1,0 +1,125 @@
+"""A real relay on loopback in the test's process: sockets, spool, delivery are the product's.
+
+>>> with RelayBox(tmp_path, {"mail.relay_domains": [f"example.org | {sink.address}"]}) as box:
+...     with SmtpClient("127.0.0.1", box.port(Port.SMTP)) as client: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from appliance.base.clock import SystemClock
+from appliance.dns.resolver import FakeResolver
+from appliance.policy.verdict import Port
+from appliance.relay.listener import Listener, loopback_socket
+from appliance.relay.mail_log import MailLog
+from appliance.relay.shop import Shop
+from appliance.relay.worker import Worker
+from appliance.settings import schema
+from appliance.spool.bodies import Disk, RealDisk
+from appliance.spool.store import Spool
+
+T = TypeVar("T")
+BASE = {
+    "mail.enabled": True,
+    "mail.hostname": "box.example.com",
+    "mail.main_domain": "example.com",
+    "mail.relay_domains": ["example.org | 127.0.0.1:1"],
+    "queue.retry_seconds": [1],
+    "queue.reserve_bytes": 1024 * 1024,
+}
+
+
+class RelayBox:
+    """See the module's text. The loop runs in a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        resolver: FakeResolver | None = None,
+        certificate: tuple[Path, Path] | None = None,
+        disk: Disk | None = None,
+        deliver: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.log: list[str] = []
+        self.settings = schema.from_json({**BASE, **(settings or {})})
+        self._resolver = resolver or FakeResolver()
+        self._certificate = certificate or (None, None)
+        self._disk = disk or RealDisk()
+        self._deliver = deliver
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._sockets = {port: [loopback_socket(0)] for port in Port}
+        self.shop: Shop
+        self.worker: Worker
+        self.listener: Listener
+
+    def port(self, port: Port = Port.SMTP) -> int:
+        number: int = self._sockets[port][0].getsockname()[1]
+        return number
+
+    def run(self, work: Coroutine[Any, Any, T], *, timeout_seconds: float = 60) -> T:
+        """Run a coroutine on the relay's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
+
+    def take(self, settings: Mapping[str, Any], *, accepting: bool = True) -> None:
+        """Change settings while it runs."""
+
+        async def change() -> None:
+            self.settings = schema.from_json(settings, self.settings)
+            self.shop.take(self.settings, accepting=accepting)
+            self.worker.take_settings()
+
+        self.run(change())
+
+    def events(self, event: str) -> list[str]:
+        """The mail log's lines of one event."""
+        return [line for line in list(self.log) if f" event={event}" in line]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self._start())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+
+    async def _start(self) -> None:
+        clock = SystemClock()
+        spool = await Spool.open(self.folder / "spool", clock=clock, disk=self._disk)
+        log = MailLog(echo=False)
+        log.listeners.append(self.log.append)
+        self.shop = Shop(spool=spool, clock=clock, resolver=self._resolver, log=log)
+        self.shop.take(self.settings, accepting=True)
+        self.worker = Worker(self.shop)
+        self.listener = Listener(self.shop, self._sockets)
+        await self.listener.open(*self._certificate)
+        if self._deliver:
+            self.worker.start()
+        else:
+            spool.on_put = lambda message: None
+
+    async def _stop(self) -> None:
+        self.listener.close()
+        for guest in list(self.shop.gate.sessions):
+            guest._hang_up()  # type: ignore[attr-defined]
+        await self.worker.stop(1)
+        await self.shop.spool.close()
