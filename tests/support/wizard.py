@@ -111,16 +111,17 @@ class Visitor:
 
     def wait_until_done(self) -> None:
         """The progress page tells of each step; at its end one goes on to the last page."""
-        go_on = self.page.get_by_role("link", name="Go on")
         self.page.wait_for_function(
-            """() => location.pathname.endsWith('/done')
-                  || document.querySelector('a[href="/wizard/"]')
-                  || document.querySelector('[role=alert]')""",
+            """() => {
+                const list = document.getElementById('progress');
+                return location.pathname.endsWith('/done') || (list && !list.dataset.live);
+            }""",
             timeout=APPLY_LIMIT_MS,
         )
         alert = self.page.get_by_role("alert")
         if alert.count():
             raise AssertionError(f"the box was not set up: {alert.first.inner_text()}")
+        go_on = self.page.get_by_role("link", name="Go on")
         if go_on.count():
             go_on.click()
         self.page.wait_for_url("**/wizard/done", timeout=PAGE_LIMIT_MS)
