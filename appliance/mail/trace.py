@@ -6,9 +6,10 @@ Any text from outside goes through `clean`: exactly one field comes out whatever
 import ipaddress
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+_PLAIN = re.compile(r"[!-:=?-~]+\Z")  # printable ASCII without ; < >
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -62,7 +63,7 @@ def literal(address: str) -> str:
 
 def date(at: datetime) -> str:
     """RFC 5322 §3.3, in English whatever the locale, with the offset of `at`."""
-    offset = at.strftime("%z") or "+0000"
+    offset = "+0000" if at.tzinfo is UTC else at.strftime("%z") or "+0000"
     return (
         f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year}"
         f" {at.hour:02}:{at.minute:02}:{at.second:02} {offset[:5]}"
@@ -76,4 +77,6 @@ def clean(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """An address in a comment-free place: printable, without what ends the clause."""
+    if _PLAIN.match(text):
+        return text[:320]
     return "".join(c if c.isprintable() and c not in "<>;" else "?" for c in text)[:320]
