@@ -33,6 +33,7 @@ BOARD_SECONDS = 5.0
 LAST_WORDS_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
 SUPERVISOR = "dev"
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/dev", description="Relay and pages on loopback, without root or an image."
     )
-    parser.add_argument("--data", type=Path, default=Path("build/dev"), metavar="DIR")
+    parser.add_argument("--data", type=Path, default=CHECKOUT / "build" / "dev", metavar="DIR")
     for name, port in (("smtp", 2525), ("submission", 5870), ("submissions", 4650), ("web", 8080)):
         parser.add_argument(f"--{name}", type=int, default=port, metavar="PORT")
     parser.add_argument("--resolver", default="", metavar="ADDR:PORT", help="a name server to ask")

@@ -41,6 +41,7 @@ class Options:
 
 def build(options: Options) -> Path:
     """Make the image of a board; returns the .img. Raises BuildError."""
+    os.umask(0o022)  # the modes of what we write show on the image
     what = recipe.load(options.board)
     tools.check_host(what.arch.debian)
     with workshop(options.folder) as shop:
@@ -171,7 +172,11 @@ def program_files(named: publish.Build) -> overlay.Overlay:
     place = rootfs.PROGRAMS
     note = {"version": named.version, "board": named.board, "source": named.source}
     return overlay.Overlay(
-        ((SOURCE / "appliance", f"{place}/appliance"), (SOURCE / "hw", f"{place}/hw")),
+        (
+            (SOURCE / "appliance", f"{place}/appliance"),
+            (SOURCE / "hw", f"{place}/hw"),
+            (SOURCE / "docs" / "manual", f"{place}/docs/manual"),  # the pages show it
+        ),
         ((f"{place}/build.json", (json.dumps(note, sort_keys=True) + "\n").encode()),),
     )
 
@@ -179,7 +184,7 @@ def program_files(named: publish.Build) -> overlay.Overlay:
 def identity(what: Recipe, locked: lock.Lock) -> publish.Build:
     """The build's name: not a commit (a copy may have none) but a digest of the sources."""
     digest = hashlib.sha256()
-    for folder in ("appliance", "hw", "image", "rootfs"):
+    for folder in ("appliance", "hw", "image", "rootfs", "docs/manual"):
         digest.update(overlay.Overlay(((SOURCE / folder, folder),)).digest().encode())
     found = re.search(r'^version = "(.+)"', (SOURCE / "pyproject.toml").read_text(), re.M)
     version = found.group(1) if found else "0"

@@ -27,5 +27,10 @@ rm -rf tmp/* var/tmp/* run/* root/.cache var/lib/systemd/catalog/database
 [ -s etc/hostname ] && grep -qx pennypost etc/hostname || echo pennypost >etc/hostname
 if [ ! -L etc/resolv.conf ]; then : >etc/resolv.conf; fi
 
+# Written or left empty depending on whether the *host* runs AppArmor.
+if [ -d etc/apparmor.d/local ]; then
+    find etc/apparmor.d/local -type f -exec sh -c ': >"$1"' sh {} \;
+fi
+
 # The day a password was set is the day of the build.
 sed -i -E "s/^([^:]*:[^:]*):[0-9]*:/\1:$days:/" etc/shadow

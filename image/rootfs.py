@@ -142,7 +142,8 @@ def _make_system(tools: Tools, base: Base, files: overlay.Overlay, epoch: int, l
     tree.mkdir(parents=True)
     files.write_tar(work / "rootfs.tar", epoch)
     unpack = "tar -x --numeric-owner --no-overwrite-dir --keep-directory-symlink -C tree -f"
-    copy = f"cd {inside}; {unpack} {tools.inside(base.archive)}; {unpack} rootfs.tar"
+    without_dev = unpack.replace(" -C", " --anchored --exclude='./dev/*' -C")
+    copy = f"cd {inside}; {without_dev} {tools.inside(base.archive)}; {unpack} rootfs.tar"
     tools.run(["sh", "-ec", copy], log=log)
     box.run(["cp", str(HERE / "system.sh"), str(tree / "system.sh")])
     env = {"SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C"}

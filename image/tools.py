@@ -127,7 +127,9 @@ def _make(tree: Path, locked: lock.Lock, request: lock.Request, cache: Path, log
     )
     box.remove(unpacked)
     unpacked.mkdir()
-    box.run(["tar", "-x", "--numeric-owner", "-C", str(unpacked), "-f", str(archive)])
+    # Device nodes are not for everybody to make; the host's /dev is mounted there anyway.
+    options = ["--numeric-owner", "--anchored", "--exclude=./dev/*"]
+    box.run(["tar", "-x", *options, "-C", str(unpacked), "-f", str(archive)])
     box.remove(archive)
     box.run(["mv", str(unpacked), str(tree)])
 

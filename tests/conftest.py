@@ -7,7 +7,12 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Two busy cores: how long one example takes says nothing about the product.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
 _COST = {"full": 1, "image": 2, "soak": 3}

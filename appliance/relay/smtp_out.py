@@ -271,13 +271,16 @@ class Connection:
         return replies
 
     async def _take_back(self, data: ServerReply) -> None:
-        """Leave a transaction in which nobody was accepted."""
-        if data.code == 354:  # RFC 2920 §3.1: the server waits for content; give it none
-            self._writer.write(b".\r\n")
-            if (await self._read()).is_good:
-                self.is_usable = False
-        elif self.is_usable:
-            await self.reset()
+        """Leave a transaction in which nobody was accepted. What was said of the recipients
+        stands, whatever happens now."""
+        try:
+            if data.code == 354:  # RFC 2920 §3.1: the server waits for content; give it none
+                self._writer.write(b".\r\n")
+                self.is_usable = not (await self._read()).is_good
+            elif self.is_usable:
+                await self.reset()
+        except DeliveryTrouble:
+            self.is_usable = False
 
     def _check(self, parcel: Parcel) -> None:
         """What this server cannot take at all."""

@@ -349,7 +349,7 @@ class Lane:
             reports = await self._reports(message, judgement)
             while True:
                 try:
-                    await shop.spool.record(
+                    queued = await shop.spool.record(
                         message,
                         judgement.outcomes,
                         reports=reports,
@@ -363,7 +363,7 @@ class Lane:
             self._roster.finish(message)
             self._on_room(self._destination)
         self._log(message, judgement)
-        for report in reports:
+        for report in queued:
             shop.log.event(
                 report.queue_id,
                 "queued",

@@ -19,7 +19,7 @@ from appliance.base.run import run
 from appliance.render.programs import Action, Command, HostName, Tell
 
 COMMAND_TIMEOUT_SECONDS = 60
-PROBE_TIMEOUT_SECONDS = 10
+PROBE_TIMEOUT_SECONDS = 30  # a small board starts a daemon in several seconds
 PROBE_PAUSE_SECONDS = 0.1
 # The rendered files whose content is where a symbolic link points.
 LINKS = frozenset({"localtime"})

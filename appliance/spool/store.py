@@ -193,14 +193,15 @@ class Spool:
     ) -> list[QueuedMessage]:
         """Put down outcomes, and queue the reports about them, in one transaction.
 
-        A message none of whose recipients is open any more leaves the queue with it.
+        A message none of whose recipients is open any more leaves the queue with it. One that was
+        deleted meanwhile brings no reports. Returns the reports that were queued.
         Raises SpoolFailed; then nothing was recorded, and the caller must try again.
         """
         now = to_seconds(self._clock.now())
 
         def apply(batch: Batch) -> list[QueuedMessage]:
-            rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
-            return [rows.insert(batch, report) for report in reports]
+            there = rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
+            return [rows.insert(batch, report) for report in reports] if there else []
 
         queued = await self._writer.submit(apply)
         for report in queued:

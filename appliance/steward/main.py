@@ -68,11 +68,14 @@ class Desk:
             return await asyncio.shield(
                 asyncio.to_thread(lambda: action.do(progress, who, **arguments))
             )
+        except PennypostError as error:
+            _log.warning("%s for user %d: %s", request.verb, request.peer.uid, error.finding.say)
+            raise
         finally:
             self._busy -= 1
             self.last_request = SystemClock().monotonic()
             if action.changes:
-                _log.info("%s for user %d", request.verb, request.peer.uid)
+                _log.info("%s for user %d has ended", request.verb, request.peer.uid)
 
 
 def assemble(place: Place) -> Steward:
@@ -135,7 +138,7 @@ async def run_desk(place: Place, steward: Steward, *, idle_seconds: float | None
 async def _until(ended: asyncio.Event, desk: Desk, idle_seconds: float | None) -> None:
     while not ended.is_set():
         try:
-            await asyncio.wait_for(ended.wait(), timeout=30 if idle_seconds else None)
+            await asyncio.wait_for(ended.wait(), min(30, idle_seconds) if idle_seconds else None)
         except TimeoutError:
             if idle_seconds and desk.is_idle(SystemClock().monotonic(), idle_seconds):
                 return

@@ -16,9 +16,10 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import waitress
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -27,6 +28,7 @@ from appliance.base import sd
 from appliance.dns.live import LiveResolver
 from appliance.web.app import create_app
 from appliance.web.config import WebConfig
+from appliance.web.rendered import Rendered
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,10 +48,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def name_server(given: str, *, on_the_box: bool) -> str:
-    """The name server to ask: as given, else the box's own, in a checkout the host's."""
-    if given or on_the_box:
-        return given or LOOPBACK
+def name_server(given: str, facts: Mapping[str, Any]) -> str:
+    """The name server to ask: as given, else the one of the facts, else the host's own."""
+    if given or facts.get("resolver"):
+        return given or str(facts["resolver"])
     try:
         lines = Path("/etc/resolv.conf").read_text().splitlines()
     except OSError:
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     on_the_box = args.port is None
     run = args.run or (Path("/run/pennypost") if on_the_box else args.data / "run")
     config = WebConfig(data=args.data, run=run, behind_proxy=on_the_box)
-    server_name = name_server(args.resolver, on_the_box=on_the_box)
+    server_name = name_server(args.resolver, Rendered(config.rendered).view().facts)
     app = create_app(config, LiveResolver.from_text(server_name, lifetime_seconds=6))
     wsgi: WSGIApplication = app
     listen: dict[str, object] = {"listen": f"{LOOPBACK}:{args.port}"}

@@ -29,7 +29,7 @@ def _page(error: str = "", name: str = "") -> str:
     wanted = request.values.get("next", "")
     return render_template(
         "signin/form.html",
-        error=error,
+        wrong=error,
         name=name,
         next=wanted if _LOCAL_PATH.fullmatch(wanted) else "",
         nobody=not services().accounts.administrators(),

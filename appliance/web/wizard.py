@@ -116,7 +116,7 @@ def _claim_page(outcome: Outcome | None = None, typed: str = "") -> str:
         holder=claim.holder(),
         pause=duration(pause) if pause else "",
         has_code=claim.has_code(),
-        error=error,
+        wrong=error,
         typed=typed if outcome is Outcome.WRONG else "",
         languages=LANGUAGES,
     )

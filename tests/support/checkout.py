@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -9,11 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
+import unittest.mock
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from appliance.base.control import Request, call, serve
+from appliance.cli.main import main
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,28 +33,36 @@ def free_ports(count: int) -> list[int]:
         return [int(sock.getsockname()[1]) for sock in socks]
 
 
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the command line left: its status and both outputs."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+    status: int
+    out: str
+    err: str
 
     def json(self) -> Any:
         return json.loads(self.out)
 
 
 class CommandLine:
-    """`pennypost --data DIR ...` as a process."""
+    """`pennypost --data DIR ...`, in this process: a start of Python for each call adds up."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
 
     def __call__(self, *words: str, stdin: str = "") -> Answer:
-        argv = [sys.executable, "-m", "appliance.cli", "--data", str(self.data), *words]
-        done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, env=ENVIRONMENT, check=False
-        )
-        return Answer(done)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            unittest.mock.patch("sys.stdin", io.StringIO(stdin)),
+        ):
+            try:
+                status = main(["--data", str(self.data), *words])
+            except SystemExit as end:  # argparse's way of saying 2
+                status = int(end.code or 0)
+        return Answer(status, out.getvalue(), err.getvalue())
 
 
 class StandInRelay:

@@ -1,15 +1,17 @@
-"""`pennypost settings ...` as processes, with a steward and without."""
+"""`pennypost settings ...`, with a steward and without."""
 
 import http.server
 import json
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import CommandLine, StandInRelay, free_ports, steward
+from tests.support.checkout import ENVIRONMENT, CommandLine, StandInRelay, free_ports, steward
 
 MAIL = ("mail.hostname=mail.example.com", "mail.main_domain=example.com")
 
@@ -174,3 +176,10 @@ def test_queue_orders_name_their_messages(pennypost: CommandLine) -> None:
     assert pennypost("queue", "list", "--json").json() == {"total": 0, "items": []}
     assert pennypost("queue", "send", "--all", "--json").json()["count"] == 3
     assert pennypost("queue", "delete").status == 1
+
+
+def test_it_is_a_program_with_an_exit_status(tmp_path: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "appliance.cli", "--data", str(tmp_path)]
+    for words, status in ((["settings", "schema"], 0), (["claim", "show"], 1), (["claim"], 2)):
+        done = subprocess.run([*argv, *words], env=ENVIRONMENT, capture_output=True, check=False)
+        assert done.returncode == status

@@ -309,10 +309,12 @@ def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(
 
 
 def test_the_room_kept_free_is_not_given_away(tmp_path: Path) -> None:
-    with RelayBox(tmp_path, {"queue.reserve_bytes": 1024**4}) as box:
-        with SmtpClient("127.0.0.1", box.port()) as client:
-            client.hello()
-            answer = client.command("MAIL FROM:<a@client.example>")
+    with (
+        RelayBox(tmp_path, {"queue.reserve_bytes": 1024**4}) as box,
+        SmtpClient("127.0.0.1", box.port()) as client,
+    ):
+        client.hello()
+        answer = client.command("MAIL FROM:<a@client.example>")
     assert (answer.code, answer.text[:5]) == (452, "4.3.1")
 
 

@@ -175,7 +175,13 @@ def cut_during(box: Box, number: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-@pytest.mark.parametrize("power_goes", [True, False], ids=["power cut", "steward killed"])
+@pytest.mark.parametrize(
+    "power_goes",
+    [
+        pytest.param(True, id="power cut"),
+        pytest.param(False, id="steward killed", marks=pytest.mark.full),
+    ],
+)
 def test_a_cut_at_any_moment_leaves_the_old_settings_or_the_new_ones(
     tmp_path: Path, power_goes: bool
 ) -> None:
