@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 # Two busy cores: how long one example takes says nothing about the product.
-hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile("house", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent

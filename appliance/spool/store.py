@@ -56,6 +56,7 @@ class Spool:
         Raises sqlite3.Error or OSError when the disk does not let us.
         """
         (folder / "bodies").mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # letters are nobody else's business
         spool = cls(folder, clock=clock, disk=disk or RealDisk())
         await spool._sweep()
         return spool

@@ -15,6 +15,7 @@ from appliance.base.finding import Refused
 from tests.support.relay_process import RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import SmtpSink
+from tests.support.tls import self_signed
 from tests.support.wait import wait_until
 
 LETTER = b"From: a@client.example\r\nSubject: hello there\r\n\r\nbody\r\n"
@@ -113,6 +114,31 @@ def test_an_unclaimed_box_takes_no_mail_and_says_why(relay: RelayProcess) -> Non
     assert "not been set up" in call(relay.socket_path, "status")["why"]
     with SmtpClient("127.0.0.1", relay.port) as client:
         assert (client.banner.code, client.banner.text[:5]) == (421, "4.3.2")
+
+
+def test_tls_works_on_both_kinds_of_port_and_a_new_certificate_counts_at_once(
+    tmp_path: Path,
+) -> None:
+    self_signed(tmp_path)
+    settings = {"relay.trusted_networks": ["127.0.0.1/32"]}
+    relay = RelayProcess(tmp_path, settings, certificate=tmp_path / "sink.example.com.pem")
+    relay.start()
+
+    def send_twice() -> None:
+        with SmtpClient("127.0.0.1", relay.port) as client:
+            client.hello()
+            client.starttls()
+            answer = client.send_message("a@client.example", ["b@example.org"], LETTER)
+            assert answer.code == 250
+        with SmtpClient("127.0.0.1", relay.submissions_port, tls=True) as client:
+            answer = client.send_message("a@client.example", ["x@far.example"], LETTER)
+            assert answer.code == 250
+
+    send_twice()
+    self_signed(tmp_path)
+    call(relay.socket_path, "reload")
+    send_twice()
+    assert relay.stop() == 0
 
 
 def test_settings_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
