@@ -224,19 +224,13 @@ def boot_slot(tools: Tools, base: System, epoch: int, log: Path) -> Path:
     if not target.exists():
         part = base.folder / "boot.part"
         part.unlink(missing_ok=True)
-        (base.slot / "slot.cfg").write_text(
-            f"set slot_format=1\nset slot_build={base.folder.name}\n"
-        )
         options = f"-comp xz -noD -noF -mkfs-time {epoch} -all-time {epoch} -all-root"
-        tools.run(
-            [
-                "sh",
-                "-ec",
-                f"mksquashfs {tools.inside(base.slot)} {tools.inside(part)} {options} "
-                "-no-progress -quiet",
-            ],
-            log=log,
-        )
+        script = f"""
+            cd {tools.inside(base.folder)}
+            printf 'set slot_format=1\\nset slot_build={base.folder.name}\\n' >slot/slot.cfg
+            mksquashfs slot boot.part {options} -no-progress -quiet
+        """
+        tools.run(["sh", "-ec", script], log=log)
         part.rename(target)
     return target
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from image.run import BuildError, clean_environment, run
 
+# If the build is killed, so is all it started.
+UNSHARE = ("setpriv", "--pdeathsig", "KILL", "--", "unshare")
 NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child")
 USER = ("--user", "--map-auto", "--map-root-user")
 
@@ -53,13 +55,11 @@ class Sandbox:
 @cache
 def find() -> Sandbox:
     """The way that works on this host; ends the build when none does."""
-    root = ("unshare", *NAMESPACES, "--")
+    root = (*UNSHARE, *NAMESPACES, "--")
     if os.geteuid() == 0:
         return Sandbox("root", root)
-    user = ("unshare", *USER, *NAMESPACES, "--")
-    if _works(
-        [*user, "sh", "-c", "mount -t proc proc /proc && chown 1:1 /dev/null || test $? = 1"]
-    ):
+    user = (*UNSHARE, *USER, *NAMESPACES, "--")
+    if _works([*user, "sh", "-ec", "mount -t proc proc /proc; mount -t tmpfs tmpfs /mnt"]):
         return Sandbox("user namespace", user)
     if shutil.which("sudo"):
         print("This host allows no user namespaces here, so parts of the build run by sudo.")
