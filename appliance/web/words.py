@@ -63,6 +63,8 @@ def moment(at: datetime, now: datetime, tz: tzinfo) -> str:
     if abs(away) < 2:
         return _("now (%(clock)s)", clock=clock)
     span = duration(abs(away))
+    if current_language() == "de":
+        span = span.replace(" Tage", " Tagen")  # the dative that "in" and "vor" ask for
     if away > 0:
         return _("in %(span)s (%(clock)s)", span=span, clock=clock)
     return _("%(span)s ago (%(clock)s)", span=span, clock=clock)

@@ -168,9 +168,7 @@ LETTERS = (
 )
 
 
-def test_every_page_is_accessible_and_fits(
-    checkout: Checkout, chromium: Browser, axe: str
-) -> None:
+def test_every_page_is_accessible_and_fits(checkout: Checkout, chromium: Browser, axe: str) -> None:
     with SmtpSink() as next_hop, window(chromium, checkout.url) as page:
         next_hop.plan = Plan(recipient="451 4.7.1 Greylisted, try again in 300 seconds")
         looker = Looker(page, axe)
@@ -250,8 +248,8 @@ def test_the_wizard_can_be_walked_by_keyboard_alone(checkout: Checkout, chromium
 
 
 PASSWORDS = (
-    "", "short", "aaaaaaaaaaaaaaa", "password1234", "Passwort-2026", "abcdefghijklm", "qwertzuiop12",
-    "correct horse battery", PASSWORD, "Tr0ub4dor&3", "anna-anna-anna", "Zwölf Boxkämpfer jagen",
+    "", "short", "aaaaaaaaaaaaaaa", "password1234", "Passwort-2026", "abcdefghijklm",
+    "qwertzuiop12", "correct horse battery", PASSWORD, "Tr0ub4dor&3", "anna-anna-anna", "Zwölf Boxkämpfer jagen",
     "x" * 201, "1234567890", "9876543210abc", "kaffee lampe wolke seil", "ÄÖÜ äöü ß 12",
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 from appliance.accounts import passwords
@@ -39,6 +40,23 @@ from appliance.web.config import WebConfig
 
 PASSWORD = "correct-horse-battery-4711"
 ADMIN = "anna"
+
+
+class CompiledTemplates(BytecodeCache):
+    """Templates compiled once for all the boxes of a test run; it is most of a box's cost."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_TEMPLATES = CompiledTemplates()
 
 
 class NoMailPorts(Machine):
@@ -257,6 +275,7 @@ class WebBox:
     def restart_web(self) -> None:
         """A new web process on the same folder, as after a power cut."""
         self.app = create_app(self.config, self.resolver)
+        self.app.jinja_env.bytecode_cache = _TEMPLATES
         self.app.testing = False  # errors become pages, as on the box
 
     def settings(self) -> dict[str, Any]:

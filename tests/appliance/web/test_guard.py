@@ -33,7 +33,14 @@ def test_a_foreign_host_is_refused_without_echo(box: WebBox, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "127.0.0.1:8080", "[::1]:8443", "pennypost.local", "pennypost-2.local", "PENNYPOST"],
+    [
+        "localhost",
+        "127.0.0.1:8080",
+        "[::1]:8443",
+        "pennypost.local",
+        "pennypost-2.local",
+        "PENNYPOST",
+    ],
 )
 def test_the_own_names_are_answered(box: WebBox, host: str) -> None:
     assert raw(box, host)[0] == 303

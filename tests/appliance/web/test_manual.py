@@ -31,7 +31,10 @@ def test_every_setting_has_its_heading_in_the_manual(field: schema.Field) -> Non
 def test_the_manual_names_no_setting_that_does_not_exist() -> None:
     known = schema.by_name()
     named = {
-        name for page in PAGES for h in headings(page.stem) for name in re.findall(r"\(`(.+?)`\)", h)
+        name
+        for page in PAGES
+        for h in headings(page.stem)
+        for name in re.findall(r"\(`(.+?)`\)", h)
     }
     assert named == set(known)
 

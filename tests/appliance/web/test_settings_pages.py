@@ -14,7 +14,9 @@ from tests.support.web_box import Visitor, WebBox
 
 def form_of(page: str) -> dict[str, str]:
     """What a browser would send from the page's settings form, untouched."""
-    body = page[page.index('<form class="card"') : page.index("</form>", page.index('class="card" m'))]
+    body = page[
+        page.index('<form class="card"') : page.index("</form>", page.index('class="card" m'))
+    ]
     form: dict[str, str] = {}
     for tag in re.findall(r"<input[^>]*>", body):
         name = re.search(r'name="([^"]+)"', tag)
@@ -106,7 +108,10 @@ def test_two_people_do_not_overwrite_each_other(box: WebBox, owner: Visitor) -> 
 
 def test_relay_domains_are_added_removed_and_pasted(box: WebBox, owner: Visitor) -> None:
     form = form_of(owner.get("/settings/mail").text)
-    form |= {"relay-0-verify": "on", "relay-paste": "b.example|10.0.0.2\nc.example|[2001:db8::3]:26"}
+    form |= {
+        "relay-0-verify": "on",
+        "relay-paste": "b.example|10.0.0.2\nc.example|[2001:db8::3]:26",
+    }
     assert owner.post("/settings/mail", form).status_code == 303
     stored = box.settings()["mail.relay_domains"]
     assert [r["domain"] for r in stored] == ["example.com", "b.example", "c.example"]

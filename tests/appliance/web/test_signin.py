@@ -21,9 +21,7 @@ def test_name_and_password_open_the_box(box: WebBox) -> None:
 
 
 @pytest.mark.parametrize(("name", "password"), [(ADMIN, "wrong"), ("nobody", PASSWORD), ("", "")])
-def test_a_wrong_pair_is_refused_with_the_same_words(
-    box: WebBox, name: str, password: str
-) -> None:
+def test_a_wrong_pair_is_refused_with_the_same_words(box: WebBox, name: str, password: str) -> None:
     box.set_up()
     response = box.visitor().sign_in(name, password)
     assert response.status_code == 422
