@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOTFS = Path(__file__).resolve().parents[2] / "rootfs"
@@ -14,7 +16,11 @@ def sh(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     text = f". {INITRAMFS}/data.sh\n. {INITRAMFS}/doubt.sh\n{script}"
     return subprocess.run(
         ["sh", "-c", text, "sh", *map(str, arguments)],
-        env={"PENNYPOST_INITRAMFS": str(INITRAMFS), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={
+            "PENNYPOST_INITRAMFS": str(INITRAMFS),
+            "PENNYPOST_DRAFT": str(Path(tempfile.gettempdir()) / f"pennypost-env-{os.getpid()}"),
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -18,6 +18,8 @@ newest_block() {
 
 # doubt FOLDER SLOT TRIES: FOLDER holds env0 and env1, SLOT is a or b.
 doubt() {
+	# In the initrd and so early in a start nothing but /run can be written.
+	draft=${PENNYPOST_DRAFT:-/run/pennypost-env}
 	upper=$(echo "$2" | tr ab AB)
 	from=$(newest_block "$1") || return 1
 	if [ "$from" = env0 ]; then to=env1; else to=env0; fi
@@ -29,12 +31,12 @@ doubt() {
 		echo "${upper}_OK=0"
 		echo "${upper}_TRY=$3"
 		echo 'END=ok'
-	} >"/tmp/pennypost-env"
-	size=$(wc -c <"/tmp/pennypost-env")
-	awk -v n="$((1024 - size))" 'BEGIN { while (n-- > 0) printf "#" }' >>"/tmp/pennypost-env"
+	} >"$draft"
+	size=$(wc -c <"$draft")
+	awk -v n="$((1024 - size))" 'BEGIN { while (n-- > 0) printf "#" }' >>"$draft"
 	# In place: the file keeps its one cluster, and only the older copy changes.
-	dd if=/tmp/pennypost-env of="$1/$to" bs=1024 count=1 conv=notrunc,fsync 2>/dev/null
-	rm -f /tmp/pennypost-env
+	dd if="$draft" of="$1/$to" bs=1024 count=1 conv=notrunc,fsync 2>/dev/null
+	rm -f "$draft"
 }
 
 # Slot of the running kernel: a or b; empty when the loader did not say.
