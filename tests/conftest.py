@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 # Two busy cores: how long one example takes says nothing about the product.
-hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile("house", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
 _COST = {"full": 1, "image": 2, "soak": 3}
+_BUILD_LIMIT_SECONDS = 2400
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +26,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return max((_COST.get(mark.name, 0) for mark in item.iter_markers()), default=0)
 
     items.sort(key=cost)  # stable: files keep their order
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let the build that scripts/test started end before a test needs the image.
+
+    Here and not in a fixture, so that a test's own time limit does not count it.
+    """
+    if item.get_closest_marker("image") and (result := build_result()):
+        end = time.monotonic() + _BUILD_LIMIT_SECONDS
+        while not result.exists() and time.monotonic() < end:
+            time.sleep(0.5)
+    return (yield)
+
+
+def build_result() -> Path | None:
+    """The file that will hold the exit code of the build in the background, if there is one."""
+    name = os.environ.get("PENNYPOST_IMAGE_BUILD")
+    return ROOT / name if name else None
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Worker:
 
     def offer(self, message: QueuedMessage) -> None:
         """A message that is due. What there is no room for is found again by a scan."""
-        if self._stopping:
+        if self._stopping or not self._shop.accepting:
             return
         for route, entries in self._by_route(message).items():
             destination = self._destinations.get(route)
@@ -142,7 +142,12 @@ class Worker:
                     await self._wake.wait()
 
     async def _scan(self) -> float:
-        """Offer what is due; returns the seconds until something else may be."""
+        """Offer what is due; returns the seconds until something else may be.
+
+        While the mail service is switched off, what is queued waits.
+        """
+        if not self._shop.accepting:
+            return LONGEST_SLEEP_SECONDS
         spool, now = self._shop.spool, self._shop.clock.now()
         full = {
             domain
@@ -349,7 +354,7 @@ class Lane:
             reports = await self._reports(message, judgement)
             while True:
                 try:
-                    await shop.spool.record(
+                    queued = await shop.spool.record(
                         message,
                         judgement.outcomes,
                         reports=reports,
@@ -363,7 +368,7 @@ class Lane:
             self._roster.finish(message)
             self._on_room(self._destination)
         self._log(message, judgement)
-        for report in reports:
+        for report in queued:
             shop.log.event(
                 report.queue_id,
                 "queued",

@@ -11,6 +11,7 @@ What lies in /run/pennypost/rendered, and who reads it:
     hostname, hosts, localtime, resolv.conf, issue     by their links in /etc
     authorized_keys, sshd.conf                         sshd and its drop-in folder
     avahi-daemon.conf, avahi-pennypost.service         avahi
-    mail.on, ssh.on            exist while those are switched on; units look for them with
+    relay.on                   exists once the box has an owner: the relay runs
+    mail.on, ssh.on            exist while those are switched on; units look for these with
                                ConditionPathExists=
 """

@@ -132,7 +132,7 @@ ON_A_BOX = (
         changed=(
             Tell("relay", "reload", otherwise=_systemctl("restart", "pennypost-relay.service")),
         ),
-        switch=system.MAIL_SWITCH,
+        switch=system.RELAY_SWITCH,
         units=RELAY_UNITS,
     ),
     _WEB,

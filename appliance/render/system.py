@@ -9,6 +9,7 @@ from appliance.settings.schema import Settings
 
 DEFAULT_HOST = "pennypost"
 # Units look for these files by ConditionPathExists=: no setting is read at boot but by render.
+RELAY_SWITCH = "relay.on"  # it also keeps the queue, so it runs with the mail service off
 MAIL_SWITCH = "mail.on"
 SSH_SWITCH = "ssh.on"
 
@@ -27,6 +28,8 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
         "avahi-daemon.conf": _AVAHI,
         "avahi-pennypost.service": _AVAHI_SERVICE,
     }
+    if facts.claimed:
+        files[RELAY_SWITCH] = ""
     if mail_is_on(settings, facts):
         files[MAIL_SWITCH] = ""
     if ssh_is_on(settings, facts):

@@ -106,8 +106,12 @@ def insert_refusals(batch: Batch, refusals: Sequence[Refusal]) -> None:
 
 def record(
     batch: Batch, message_id: int, outcomes: Sequence[Outcome], now: float, *, delay_notified: bool
-) -> None:
-    """Outcomes of one attempt; the message goes when nobody is left to reach."""
+) -> bool:
+    """Outcomes of one attempt; the message goes when nobody is left to reach.
+
+    False when somebody had deleted it while the attempt was under way.
+    """
+    there = batch.db.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone()
     for outcome in outcomes:
         _record_one(batch.db, outcome, now)
     if delay_notified:
@@ -116,8 +120,9 @@ def record(
         "SELECT 1 FROM recipients WHERE message_id = ? AND state IN (?, ?) LIMIT 1",
         (message_id, State.QUEUED, State.DEFERRED),
     ).fetchone()
-    if not still_open:
+    if there and not still_open:
         remove(batch, message_id)
+    return there is not None
 
 
 def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
@@ -132,10 +137,11 @@ def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
         ),
     )  # fmt: skip
     db.execute(
-        "UPDATE ledger SET fate = ?, updated_at = ?, say = ?, reply = ?, host = ? WHERE id = ?",
+        "UPDATE ledger SET fate = ?, updated_at = ?, say = ?, reply = ?, host = ?"
+        " WHERE id = ? AND (fate != ? OR ?)",  # what was deleted stays so, unless it arrived
         (
             _FATES[outcome.state], now, outcome.say, outcome.reply, outcome.host,
-            outcome.recipient_id,
+            outcome.recipient_id, Fate.DELETED, outcome.state is State.DELIVERED,
         ),
     )  # fmt: skip
     db.execute(

@@ -56,6 +56,7 @@ class Spool:
         Raises sqlite3.Error or OSError when the disk does not let us.
         """
         (folder / "bodies").mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # letters are nobody else's business
         spool = cls(folder, clock=clock, disk=disk or RealDisk())
         await spool._sweep()
         return spool
@@ -193,14 +194,15 @@ class Spool:
     ) -> list[QueuedMessage]:
         """Put down outcomes, and queue the reports about them, in one transaction.
 
-        A message none of whose recipients is open any more leaves the queue with it.
+        A message none of whose recipients is open any more leaves the queue with it. One that was
+        deleted meanwhile brings no reports. Returns the reports that were queued.
         Raises SpoolFailed; then nothing was recorded, and the caller must try again.
         """
         now = to_seconds(self._clock.now())
 
         def apply(batch: Batch) -> list[QueuedMessage]:
-            rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
-            return [rows.insert(batch, report) for report in reports]
+            there = rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
+            return [rows.insert(batch, report) for report in reports] if there else []
 
         queued = await self._writer.submit(apply)
         for report in queued:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -105,7 +106,7 @@ def lend_cache(source: Path, target: Path) -> None:
 def elsewhere(checkout: Path) -> tuple[list[str], dict[str, str]]:
     """The command of a build on what looks like another machine."""
     env = {**os.environ, "TZ": "Asia/Tokyo", "LANG": "de_DE.UTF-8", "LC_ALL": "C"}
-    command = f"umask 077; exec {checkout}/scripts/image"
+    command = f"umask 077; exec {shlex.quote(str(checkout))}/scripts/image"
     if os.geteuid() == 0:
         command = f"hostname elsewhere; {command}"
         return ["unshare", "--uts", "sh", "-c", command], env
@@ -114,10 +115,12 @@ def elsewhere(checkout: Path) -> tuple[list[str], dict[str, str]]:
 
 def wait_for_step(process: subprocess.Popen[str], step: str) -> None:
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
+        said.append(line)
         if step in line and line.rstrip().endswith("..."):
             return
-    raise AssertionError(f"the build ended before {step}")
+    raise AssertionError(f"the build ended before {step}: {''.join(said)}")
 
 
 @pytest.mark.image

@@ -18,7 +18,6 @@ from tests.support.box import HOST, Box
 from tests.support.browser import browser
 from tests.support.machine import Frozen, Hardware, missing_programs
 from tests.support.smtp_sink import Plan, SmtpSink
-from tests.support.wait import wait_until
 from tests.support.wizard import Answers, Visitor
 
 _BUILD_LIMIT_SECONDS = 2400
@@ -44,12 +43,7 @@ def built_image(root: Path, board: str) -> Path:
         return Path(given)
     ready = os.environ.get("PENNYPOST_IMAGE_BUILD")  # scripts/test builds it in the background
     if ready and board == "generic-amd64":
-        wait_until(
-            (root / ready).exists,
-            what="the image built",
-            timeout_seconds=_BUILD_LIMIT_SECONDS,
-            every_seconds=0.5,
-        )
+        # tests/conftest.py has waited for it
         code, log = int((root / ready).read_text()), root / "build/test/image.log"
     else:
         log = root / f"build/test/{board}.log"

@@ -33,15 +33,19 @@ class RelayProcess:
         module: str = "appliance.relay.main",
         before: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self.folder, self.module, self.before = folder, module, list(before)
         self.environment = dict(environment or {})
         self.port = _free_port()
+        self.submissions_port = _free_port()
         self._run = folder / "run"
         self._process: subprocess.Popen[bytes] | None = None
         (self._run / "rendered").mkdir(parents=True, exist_ok=True)
-        rendered = {"revision": 1, "settings": {**BASE, **(settings or {})}}
+        rendered: dict[str, Any] = {"revision": 1, "settings": {**BASE, **(settings or {})}}
         rendered["facts"] = {"claimed": True}
+        if certificate is not None:
+            rendered["facts"] |= {"tls_certificate": str(certificate), "tls_key": str(certificate)}
         (self._run / "rendered" / "relay.json").write_text(json.dumps(rendered))
 
     @property
@@ -51,6 +55,7 @@ class RelayProcess:
     def start(self) -> None:
         """Start it and wait until it greets."""
         ours = ["--data", str(self.folder), "--run", str(self._run), "--smtp", str(self.port)]
+        ours += ["--submissions", str(self.submissions_port)]
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", self.module, *ours],

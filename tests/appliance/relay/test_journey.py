@@ -6,6 +6,7 @@ import email
 import re
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -333,3 +334,20 @@ def test_a_report_reads_well_to_a_person(box: RelayBox, sink: SmtpSink) -> None:
     text = report.get_payload(0).get_payload()  # type: ignore[union-attr]
     assert "b@example.org" in str(text)
     assert "does not know this recipient" in str(text)
+
+
+def test_with_the_service_switched_off_what_is_queued_waits(box: RelayBox, sink: SmtpSink) -> None:
+    sink.plan = Plan(recipient="450 4.7.1 come back")
+    assert send(box).code == 250
+    wait_until(lambda: box.events("deferred"), what="a first try")
+    box.take({}, accepting=False)
+    tries = len(box.events("deferred"))
+    sink.plan = Plan()
+    due = datetime.fromisoformat(queue(box)[0]["recipients"][0]["next_attempt_at"])
+    a_while_after = due + timedelta(seconds=1.5)
+    wait_until(lambda: datetime.now(UTC) > a_while_after, what="the next try's time to pass")
+    assert (len(sink.messages), len(box.events("deferred"))) == (0, tries)
+    assert len(queue(box)) == 1
+    box.take({}, accepting=True)
+    empties(box)
+    assert len(sink.messages) == 1

@@ -107,6 +107,11 @@ def test_the_switches_for_units_exist_exactly_while_they_are_on(facts: Facts) ->
     assert not {"mail.on", "ssh.on"} & render(Settings(), facts).keys()
 
 
+def test_the_relay_runs_once_the_box_has_an_owner_to_keep_and_show_the_queue(facts: Facts) -> None:
+    assert "relay.on" in render(Settings(), facts)
+    assert "relay.on" not in render(schema.from_json(MAIL_ON), _with(facts, claimed=False))
+
+
 def test_the_resolver_validates_by_itself_but_for_the_names_of_time_servers(facts: Facts) -> None:
     text = render(variants()["own time servers"], facts)["unbound.conf"].decode()
     assert 'module-config: "validator iterator"' in text

@@ -1,0 +1,113 @@
+"""Mutated conversations: every reply is well formed, names no Python class, and honest mail passes.
+
+The seeds are the dialogues. `soak` plays many more.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.relay_box import RelayBox
+from tests.support.smtp_client import SmtpClient
+
+REPLY = re.compile(rb"(?:[2-5]\d\d[- ][ -~]*\r\n)*\Z")
+INSIDE = re.compile(rb"Error:|Exception|Traceback|appliance|\.py|None")
+SEEDS = sorted((Path(__file__).parents[1] / "dialogues").glob("*.smtp"))
+SPICE = [
+    b"\0", b"\r", b"\n", b"\r\n.\r\n", b"<", b">", b"@", b'"', b"\\", b"\xff", b"\xc3\x28",
+    b"A" * 3000, b"\r\nDATA\r\n", b"[", b"%s", b"=", b" ", b"\t", b"\r\nRSET\r\n", b":",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayBox]:
+    settings = {"relay.connections_per_address": 1000, "mail.max_message_bytes": 65_536}
+    with RelayBox(tmp_path_factory.mktemp("fuzz"), settings, deliver=False) as box:
+        yield box
+
+
+def seed(file: Path) -> bytes:
+    """What the client of a dialogue sends, all at once."""
+    sent = b""
+    for line in file.read_text().splitlines():
+        if line.startswith("C:"):
+            sent += line[3:].encode() + b"\r\n"
+        elif line.startswith("R:"):
+            sent += line[3:].encode("latin-1").decode("unicode_escape").encode("latin-1")
+    return sent
+
+
+def mutated(sent: bytes, chance: random.Random) -> bytes:
+    """A few wounds: cut, double, swap, spice."""
+    found = bytearray(sent)
+    for _ in range(chance.randint(1, 5)):
+        at, to = sorted(chance.randrange(len(found) + 1) for _ in range(2))
+        to = min(to, at + 40)
+        wound = chance.randrange(4)
+        if wound == 0:
+            del found[at:to]
+        elif wound == 1:
+            found[at:at] = found[at:to]
+        elif wound == 2:
+            found[at:to] = bytes(chance.randrange(256) for _ in range(to - at))
+        else:
+            found[at:at] = chance.choice(SPICE)
+    return bytes(found)
+
+
+def play(port: int, sent: bytes) -> bytes:
+    """Send, stop sending, and read all that comes."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        try:
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            while block := sock.recv(65_536):
+                got += block
+        except ConnectionError:
+            pass
+    return got
+
+
+def fuzz(box: RelayBox, sessions: int, start: int) -> None:
+    seeds = [sent for file in SEEDS if len(sent := seed(file)) < 20_000]
+    for number in range(start, start + sessions):
+        chance = random.Random(number)
+        sent = mutated(chance.choice(seeds), chance)
+        got = play(box.port(), sent)
+        plain = got.split(b"220 2.0.0 Ready", 1)[0]  # behind it TLS begins
+        assert plain.startswith(b"220 "), f"session {number}"
+        assert plain.count(b"\n") == plain.count(b"\r\n"), f"session {number}"
+        if plain is got:
+            assert REPLY.match(plain), f"session {number}: {plain!r}"
+        assert not INSIDE.search(plain), f"session {number}: {plain!r}"
+        assert b"451 4.3.0" not in plain, f"session {number}: {sent!r}"
+
+
+def honest(box: RelayBox) -> None:
+    with SmtpClient("127.0.0.1", box.port()) as client:
+        body = b"Subject: x\r\n\r\nx\r\n"
+        assert client.send_message("a@client.example", ["b@example.org"], body).code == 250
+
+
+def test_three_hundred_wounded_sessions_leave_the_relay_well(box: RelayBox) -> None:
+    fuzz(box, 300, 0)
+    honest(box)
+
+
+@pytest.mark.full
+def test_ten_thousand_wounded_sessions_leave_the_relay_well(box: RelayBox) -> None:
+    fuzz(box, 10_000, 1_000)
+    honest(box)
+
+
+@pytest.mark.soak
+def test_a_quarter_of_a_million_wounded_sessions(box: RelayBox) -> None:
+    fuzz(box, 250_000, 100_000)
+    honest(box)
