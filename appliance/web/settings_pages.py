@@ -172,6 +172,7 @@ def _page(
         entries=entries,
         rows=rows,
         finding_shown=finding,
+        wrong=any(e.error for e in entries.values()) or any(r.error for r in rows),
         enabled=enabled,
         mail_state=state,
         mail_why=why,

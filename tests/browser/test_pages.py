@@ -249,8 +249,8 @@ def test_the_wizard_can_be_walked_by_keyboard_alone(checkout: Checkout, chromium
 
 PASSWORDS = (
     "", "short", "aaaaaaaaaaaaaaa", "password1234", "Passwort-2026", "abcdefghijklm",
-    "qwertzuiop12", "correct horse battery", PASSWORD, "Tr0ub4dor&3", "anna-anna-anna", "Zwölf Boxkämpfer jagen",
-    "x" * 201, "1234567890", "9876543210abc", "kaffee lampe wolke seil", "ÄÖÜ äöü ß 12",
+    "qwertzuiop12", "correct horse battery", PASSWORD, "Tr0ub4dor&3", "anna-anna-anna",
+    "Zwölf Boxkämpfer jagen", "x" * 201, "1234567890", "9876543210abc", "ÄÖÜ äöü ß 12",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.relay.reasons import Say
 from appliance.settings import schema
 from appliance.web.i18n import LANGUAGES, best_language, catalogue, translate
 from tests.conftest import ROOT
@@ -68,6 +69,10 @@ def all_texts() -> list[str]:
 def test_every_text_has_its_german() -> None:
     german = catalogue("de")
     assert [text for text in all_texts() if text not in german] == []
+
+
+def test_every_reason_of_a_delivery_has_its_german() -> None:
+    assert [say for say in Say if say not in catalogue("de")] == []
 
 
 def test_the_german_has_no_text_that_is_not_used() -> None:
