@@ -2,6 +2,10 @@
 
 `unclaimed` and `ready` are those two; a test asks for `fresh_box` or `ready_box` and
 gets a copy of its own that woke a second ago.
+
+To work on the journeys themselves, `PENNYPOST_LAB=folder` keeps the two frozen boxes there
+for the next run, which saves the boot. They are those of the image they were made from:
+empty the folder after building another.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import pytest
 
 from tests.support.box import HOST, Box
 from tests.support.browser import browser
-from tests.support.machine import Frozen, Hardware, missing_programs
+from tests.support.machine import Frozen, Hardware, Machine, missing_programs
 from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.wizard import Answers, Visitor
 
@@ -72,10 +76,25 @@ def _build(root: Path, board: str, log: Path) -> int:
 
 
 @pytest.fixture(scope="session")
-def office() -> Iterator[SmtpSink]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the frozen boxes are put."""
+    kept = os.environ.get("PENNYPOST_LAB")
+    return Path(kept).resolve() if kept else tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="session")
+def office(lab: Path) -> Iterator[SmtpSink]:
     """The mail server of the office on the local network: the box's next hop."""
-    with SmtpSink() as sink:
+    known = lab / "office-port"
+    with SmtpSink(port=int(known.read_text()) if known.exists() else 0) as sink:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(str(sink.port))
         yield sink
+
+
+def kept(folder: Path, hardware: Hardware) -> Frozen | None:
+    """A box that an earlier run left frozen in `folder`."""
+    return Machine(folder, hardware).frozen() if (folder / "done").exists() else None
 
 
 @pytest.fixture
@@ -89,9 +108,11 @@ def next_hop(office: SmtpSink) -> Iterator[SmtpSink]:
 
 
 @pytest.fixture(scope="session")
-def unclaimed(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+def unclaimed(image: Path, lab: Path) -> Frozen:
     """A box as it is when it waits for its wizard, its slots in order, frozen."""
-    with Box(tmp_path_factory.mktemp("unclaimed"), HARDWARE) as box:
+    if frozen := kept(lab / "unclaimed", HARDWARE):
+        return frozen
+    with Box(lab / "unclaimed", HARDWARE) as box:
         box.flash(image).power_on()
         start = time.monotonic()
         box.wait_for_web()
@@ -99,7 +120,9 @@ def unclaimed(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
         box.wait_until_settled()
         box.wait_for_slots()
         print(f"first boot: slot B was ready after {time.monotonic() - start:.1f} s")
-        return box.freeze()
+        frozen = box.freeze()
+    (lab / "unclaimed" / "done").touch()
+    return frozen
 
 
 @pytest.fixture(scope="session")
@@ -109,9 +132,11 @@ def answers(office: SmtpSink) -> Answers:
 
 
 @pytest.fixture(scope="session")
-def ready(unclaimed: Frozen, answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+def ready(unclaimed: Frozen, answers: Answers, lab: Path) -> Frozen:
     """A box that has been through the wizard in a browser, frozen."""
-    with Box(tmp_path_factory.mktemp("ready"), unclaimed.hardware) as box:
+    if frozen := kept(lab / "ready", HARDWARE):
+        return frozen
+    with Box(lab / "ready", unclaimed.hardware) as box:
         box.thaw(unclaimed)
         box.wait_for_web()
         with browser() as running:
@@ -120,7 +145,9 @@ def ready(unclaimed: Frozen, answers: Answers, tmp_path_factory: pytest.TempPath
             visitor.go_through(answers, claim_code=box.claim_code())
             print(f"the wizard took {time.monotonic() - start:.1f} s")
         box.wait_for_smtp()
-        return box.freeze()
+        frozen = box.freeze()
+    (lab / "ready" / "done").touch()
+    return frozen
 
 
 @pytest.fixture

@@ -25,7 +25,11 @@ def identity(box: Box) -> dict[str, str]:
     """What no two boxes may share."""
     return {
         "machine id": box.root("cat /etc/machine-id"),
-        "SSH host key": box.root("cat /data/pennypost/keys/ssh/ssh_host_*_key.pub"),
+        # Made when SSH is switched on for the first time; here by the same script.
+        "SSH host key": box.root(
+            "/usr/lib/pennypost/bin/ssh-host-key /data/pennypost/keys/ssh"
+            " && cat /data/pennypost/keys/ssh/*.pub"
+        ),
         "root certificate": box.root("sha256sum < /data/pennypost/keys/public/ca.crt"),
         "TLS key": box.root("sha256sum < /data/pennypost/keys/tls/key.pem"),
     }

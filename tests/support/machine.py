@@ -164,12 +164,15 @@ class Machine:
 
     def freeze(self) -> Frozen:
         """Write the state to disk and end QEMU. From here on the files are never written."""
-        state = self.folder / "state"
-        self.qmp.freeze(state)
+        self.qmp.freeze(self.folder / "state")
         self.kill()
+        return self.frozen()
+
+    def frozen(self) -> Frozen:
+        """What `freeze` left in this machine's folder."""
         return Frozen(
             hardware=self.hardware,
-            state=state,
+            state=self.folder / "state",
             disk=self.disk,
             variables=self.variables,
             serial_log=self.serial_log,
