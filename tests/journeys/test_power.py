@@ -15,6 +15,7 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 CUTS = 20
+LATEST_CUT_SECONDS = 40.0  # by then the box is through its start, but on a very slow host
 SEED = 20261124
 
 
@@ -61,7 +62,7 @@ def test_twenty_power_cuts_while_it_starts_do_not_stop_it(ready: Frozen, tmp_pat
         start = time.monotonic()
         box.power_on()
         box.wait_for_web()
-        boot_seconds = time.monotonic() - start
+        boot_seconds = min(time.monotonic() - start, LATEST_CUT_SECONDS)
         box.cut_power()
         for _ in range(CUTS):
             # The one place where time itself is the condition: when the power goes.
