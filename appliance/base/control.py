@@ -179,7 +179,9 @@ def call(
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             sock.connect(str(path))
-            sock.sendall(request.encode() + b"\n")
+            # A daemon that turns us away may be gone before the request is: its reason is there.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(request.encode() + b"\n")
             with sock.makefile("rb") as lines:
                 for line in lines:
                     message = json.loads(line)
