@@ -88,8 +88,9 @@ def check_host(target: str) -> None:
     if not Path(f"/proc/sys/fs/binfmt_misc/qemu-{name}").exists():
         die(
             f"this {host_arch()} host can't run {target} programs",
-            "apt-get install qemu-user-static binfmt-support arch-test"
-            " (and mount binfmt_misc: systemctl restart binfmt-support)",
+            "apt-get install qemu-user-static binfmt-support, and if that is there already:"
+            " mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc;"
+            f" update-binfmts --enable qemu-{name}",
         )
 
 

@@ -208,14 +208,14 @@ def _judge(record: Record, now: tuple[str, ...], check: str) -> Finding:
         return Finding(
             check=check,
             result=Result.UNKNOWN,
-            say=f"{record.name} resolves to {', '.join(now)}.",
+            say=f"{record.name} resolves to {_quoted(now)}.",
             means="The box cannot see from inside whether that is your line's public address.",
             fix="Compare it with the address that your Internet provider gave you.",
         )
     return Finding(
         check=check,
         result=Result.WARN if record.type == "TXT" else Result.BAD,
-        say=f"The {_kind(record)} for {record.name} says something else: {', '.join(now)}.",
+        say=f"The {_kind(record)} for {record.name} says something else: {_quoted(now)}.",
         means=record.why,
         fix=f"If the box is to do this alone, have your {_who(record)} change it as shown.",
     )
@@ -227,6 +227,10 @@ def _same(record: Record, now: str) -> bool:
     if record.type == "TXT":
         return set(now.lower().split()) >= set(record.value.lower().split())
     return now.rstrip(".").lower() == record.value.rstrip(".").lower()
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    return ", ".join(f"“{text.rstrip('.')}”" for text in texts)
 
 
 def _kind(record: Record) -> str:

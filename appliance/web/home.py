@@ -86,6 +86,7 @@ def gather() -> Now:
     s = services()
     view = s.view()
     found, findings = _services()
+    s.relay_state.forget()  # the header may be some seconds old, this page not
     relay = s.relay_state.status()
     state, why = mail_state(relay, enabled=view.settings.mail.enabled)
     if state == "failing" and not any(f.check == "service.relay" for f in findings):

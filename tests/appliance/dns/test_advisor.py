@@ -89,7 +89,7 @@ def test_two_spf_records_are_one_too_many() -> None:
 
 def test_a_wrong_mx_shows_what_is_there() -> None:
     seen = _seen(MX={"example.com": [(10, "old.example.net")]})
-    assert "10 old.example.net." in seen["MX example.com"].finding.say
+    assert "else: “10 old.example.net”." in seen["MX example.com"].finding.say
 
 
 def test_a_long_text_is_shown_as_quoted_strings() -> None:
