@@ -17,6 +17,7 @@ import hashlib
 import lzma
 import os
 import struct
+import threading
 import sys
 import zlib
 from collections.abc import Iterator
@@ -117,7 +118,9 @@ def kept_block(piece: bytes, cache: Path) -> tuple[Path, int, int]:
         return found, int(found.suffix[1:]), len(piece)
     data, unpadded = block(piece)
     path = cache / f"{name}.{unpadded}"
-    draft = path.with_suffix(f".{unpadded}-new{os.getpid()}")
+    # A name of its own, which the look-up above cannot find: two workers may meet the same
+    # piece, a run of zeros most often.
+    draft = cache / f"new-{os.getpid()}-{threading.get_ident()}-{path.name}"
     draft.write_bytes(data)
     draft.replace(path)
     return path, unpadded, len(piece)
