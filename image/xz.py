@@ -17,8 +17,8 @@ import hashlib
 import lzma
 import os
 import struct
-import threading
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
