@@ -73,7 +73,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
             log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs once at a time: the journeys start their own
 def chromium() -> Iterator[Browser]:
     with launched() as running:
         yield running

@@ -9,15 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from image import build, overlay, sandbox
 from image.run import BuildError
+from tests.support.wait import wait_until
 
-FOLDERS = ("appliance", "hw", "image", "rootfs", "scripts")
+FOLDERS = ("appliance", "docs", "hw", "image", "rootfs", "scripts")
 
 
 def scripts_image(checkout: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -135,7 +135,8 @@ def test_a_build_cut_off_and_taken_up_elsewhere_gives_the_same_bytes(
     try:
         with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) as process:
             wait_for_step(process, "system:")
-            time.sleep(1.0)  # somewhere in the middle of it
+            half = checkout / "build/cache/tmp"
+            wait_until(lambda: any(half.iterdir()), what="half a step", timeout_seconds=300)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=120)
         assert process.returncode != 0
