@@ -17,16 +17,13 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.accounts import passwords
 from appliance.base.clock import Clock
+from appliance.base.database import Database
 from appliance.base.finding import Finding, Refused, Result
 
 _SCHEMA = """
@@ -70,44 +67,18 @@ class Accounts:
     """Administrators and tokens; safe to share between threads (one connection each)."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+        self._database = Database(path, _SCHEMA)
         self._clock = clock
-        self._local = threading.local()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._write() as db:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-        path.chmod(0o600)
-
-    def _connection(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(self._path, timeout=15, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            self._local.db = db
-        return db
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        db = self._connection()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
 
     # -- administrators ---------------------------------------------------------------
 
     def administrators(self) -> tuple[str, ...]:
-        rows = self._connection().execute("SELECT name FROM administrator ORDER BY name")
+        rows = self._database.read().execute("SELECT name FROM administrator ORDER BY name")
         return tuple(name for (name,) in rows)
 
     def put_administrator(self, *, name: str, password_hash: str) -> None:
         """Store an administrator, or give an existing one another password."""
-        with self._write() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO administrator VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET password_hash = excluded.password_hash",
@@ -116,7 +87,7 @@ class Accounts:
 
     def remove_administrator(self, name: str) -> None:
         """Remove one; the last one stays, for nobody could sign in any more."""
-        with self._write() as db:
+        with self._database.transaction() as db:
             (others,) = db.execute(
                 "SELECT count(*) FROM administrator WHERE name <> ?", (name,)
             ).fetchone()
@@ -131,7 +102,7 @@ class Accounts:
         """Return the account's name when the password fits, else None; same time either way."""
         folded = name.strip().casefold()
         row = (
-            self._connection()
+            self._database.read()
             .execute("SELECT password_hash FROM administrator WHERE name = ?", (folded,))
             .fetchone()
         )
@@ -150,7 +121,7 @@ class Accounts:
         if not 1 <= len(text) <= 60:
             raise _refuse("A token needs a name of 1 to 60 characters.", "Say what it is for.")
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-        with self._write() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO token (label, hash, author, created_at) VALUES (?, ?, ?, ?)",
                 (text, _digest(token), author, self._clock.now().timestamp()),
@@ -158,7 +129,7 @@ class Accounts:
         return token
 
     def tokens(self) -> tuple[Token, ...]:
-        rows = self._connection().execute(
+        rows = self._database.read().execute(
             "SELECT id, label, author, created_at, used_at FROM token ORDER BY id"
         )
         return tuple(
@@ -169,13 +140,13 @@ class Accounts:
         )
 
     def remove_token(self, token_id: int) -> None:
-        with self._write() as db:
+        with self._database.transaction() as db:
             db.execute("DELETE FROM token WHERE id = ?", (token_id,))
 
     def check_token(self, token: str) -> str | None:
         """Return the label of the token, or None. Its last use is noted once a minute at most."""
         row = (
-            self._connection()
+            self._database.read()
             .execute("SELECT id, label, used_at FROM token WHERE hash = ?", (_digest(token),))
             .fetchone()
         )
@@ -183,7 +154,7 @@ class Accounts:
             return None
         now = self._clock.now().timestamp()
         if row[2] is None or now - row[2] > 60:
-            with self._write() as db:
+            with self._database.transaction() as db:
                 db.execute("UPDATE token SET used_at = ? WHERE id = ?", (now, row[0]))
         return str(row[1])
 

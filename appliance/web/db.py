@@ -13,11 +13,9 @@ acknowledged in the wizard survives a power cut.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from appliance.base import database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS session (
@@ -39,37 +37,8 @@ CREATE TABLE IF NOT EXISTS applying (
 """
 
 
-class Database:
-    """One SQLite file, one connection for each thread of the server."""
+class Database(database.Database):
+    """The file at `path`, with the tables above."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._local = threading.local()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.transaction() as db:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-        path.chmod(0o600)
-
-    def read(self) -> sqlite3.Connection:
-        """The connection of this thread, for SELECT."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(self._path, timeout=15, isolation_level=None)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            self._local.db = db
-        return db
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write alone: of many at once exactly one is inside at a time."""
-        db = self.read()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+        super().__init__(path, _SCHEMA)
