@@ -41,6 +41,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what went wrong as it happens, in build/test/: a run cut off has told it by then."""
+    if report.failed:
+        told = ROOT / "build" / "test" / "failures.txt"
+        told.parent.mkdir(parents=True, exist_ok=True)
+        with told.open("a") as file:
+            captured = "\n".join(text for _, text in report.sections)
+            file.write(f"=== {report.nodeid} ({report.when})\n{report.longreprtext}\n{captured}\n")
+
+
 def build_result() -> Path | None:
     """The file that will hold the exit code of the build in the background, if there is one."""
     name = os.environ.get("PENNYPOST_IMAGE_BUILD")
