@@ -17,14 +17,17 @@ def test_the_arm64_image_boots_to_a_wizard_that_answers(root: Path, tmp_path: Pa
     if lacking := missing_programs("arm64"):
         pytest.fail(f"this host lacks {lacking}; run scripts/setup-host run", pytrace=False)
     image = built_image(root, "generic-arm64")
-    # Its board has one serial line only, so there is no root shell here.
-    hardware = Hardware(arch="arm64", root_console=False)
-    with Box(tmp_path / "box", hardware) as box:
+    with Box(tmp_path / "box", Hardware(arch="arm64")) as box:
         box.flash(image).power_on()
         page = box.wait_for_web(timeout_seconds=1200)
         assert page.status < 400
         assert box.claim_code()
         assert not box.answers_on(22, timeout_seconds=3)
+        assert box.wait_until_settled(timeout_seconds=1200) == "running"
+        assert box.failed_units() == []
+        box.wait_for_slots()
         box.cut_power()
         box.power_on()
         box.wait_for_web(timeout_seconds=1200)
+        assert box.wait_until_settled(timeout_seconds=1200) == "running"
+        assert box.failed_units() == []

@@ -36,6 +36,7 @@ _FIRMWARE = {
 }
 _QEMU = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _BOARD = {"amd64": ("q35", "max"), "arm64": ("virt", "max,pauth-impdef=on")}
+_SECOND_LINE = {"amd64": "ttyS1", "arm64": "ttyS0"}  # as the guest's kernel calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ class Machine:
                 "virtio-net-pci,netdev=net0,romfile=",
             ),
             *("-device", "virtio-rng-pci"),
-            *(root_console_argv() if hardware.root_console else []),
+            *(root_console_argv(_SECOND_LINE[hardware.arch]) if hardware.root_console else []),
             *("-chardev", f"file,id=serial,path={self.serial_log},append=on"),
             *("-serial", "chardev:serial"),
             *("-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off"),
@@ -245,7 +246,7 @@ class Machine:
         ]
 
     def _console_argv(self) -> list[str]:
-        """The second serial line. The arm64 board has one only; PCI gives another."""
+        """The second serial line. The arm64 board has one of its own kind only; PCI gives one."""
         if self.hardware.arch == "amd64":
             return ["-serial", "chardev:console"]
         return ["-device", "pci-serial,chardev=console"] if self.hardware.root_console else []
