@@ -97,7 +97,11 @@ def _list(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayDomain:
-    """A domain whose mail is taken from outside and handed to `host` by SMTP (G4)."""
+    """A domain whose mail is taken from outside and handed to `host` by SMTP (G4).
+
+    `verify_recipients` is kept for the call-ahead (G6) that the relay does not make yet; the
+    pages do not offer it until then.
+    """
 
     domain: str
     host: str
