@@ -22,7 +22,7 @@ def hashed(body: bytes, kind: str, limit: int | None = None, step: int = 65536) 
     return one.digest()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(body=BODIES, kind=st.sampled_from(sorted(ORACLES)), step=st.integers(1, 9))
 def test_bodies_are_hashed_like_the_oracle_does_in_whatever_blocks(
     body: bytes, kind: str, step: int
@@ -50,7 +50,7 @@ def test_the_canonical_body(kind: str, body: bytes, canonical: bytes) -> None:
     assert hashed(body, kind) == hashlib.sha256(canonical).digest()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     value=st.lists(st.sampled_from([b" ", b"\t", b"\r\n ", b"\r\n\t", b"a", b"b;", b"="])).map(
         b"".join
