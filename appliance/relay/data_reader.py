@@ -19,6 +19,8 @@ class Unstuffer:
     with it, an empty message and a dot on the first line are ordinary cases. Pure.
     """
 
+    __slots__ = ("_held", "_to_skip", "bare_newline", "has_nul")
+
     def __init__(self) -> None:
         self._held = b""  # a CRLF, or half of one, at a block's end: a dot may follow
         self._to_skip = 2

@@ -248,7 +248,8 @@ class Session(SMTP):
         if reply.code >= 500:
             self._errors += 1
         self._writer.write(reply.wire)
-        await self._writer.drain()
+        if self._paused:  # type: ignore[attr-defined]  # the client does not read
+            await self._writer.drain()
 
     # The verbs
 
