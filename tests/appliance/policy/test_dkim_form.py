@@ -87,6 +87,13 @@ def test_fields_keep_their_bytes_and_their_order() -> None:
     assert form.choose(fields, ["a", "a", "a", "b"]) == [fields[2], fields[0], fields[1]]
 
 
+def test_base64_without_padding_is_read_and_other_letters_are_not() -> None:
+    assert form.unbase64("QQ") == form.unbase64("Q Q\r\n ==") == b"A"
+    for wrong in ("Q", "Q!Q=", "QQ==QQ==", "Q-Q="):
+        with pytest.raises(form.FormError):
+            form.unbase64(wrong)
+
+
 def test_tag_lists() -> None:
     assert form.tags_of(" a=b;\r\n\tc = d e ;") == {"a": "b", "c": "d e"}
     assert form.tags_of("a=") == {"a": ""}
