@@ -51,7 +51,7 @@ def test_without_results_it_says_none() -> None:
     assert auth_results.field(OURS, []) == b"Authentication-Results: mail.example.com; none\r\n"
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     authserv_id=st.text(max_size=30),
     results=st.lists(
@@ -140,6 +140,7 @@ def test_international_names_are_the_same_in_both_forms() -> None:
     assert auth_results.without_forged(head, "xn--mller-kva.example") == b""
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.sampled_from(

@@ -39,7 +39,7 @@ def is_forwarded_once(sender: Address) -> bool:
     return not sender.local.lstrip('"').upper().startswith(("SRS0", "SRS1"))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(senders.filter(is_forwarded_once))
 def test_what_goes_comes_back(sender: Address) -> None:
     address = forwarded(sender)
@@ -48,7 +48,7 @@ def test_what_goes_comes_back(sender: Address) -> None:
     assert reversed_(address) == sender
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(senders, st.data())
 def test_a_changed_address_is_nobodys(sender: Address, data: st.DataObject) -> None:
     local = forwarded(sender).local
@@ -59,6 +59,7 @@ def test_a_changed_address_is_nobodys(sender: Address, data: st.DataObject) -> N
         assert reversed_(Address(changed, OURS, OURS)) is None
 
 
+@settings(max_examples=20)
 @given(st.text(max_size=60))
 def test_nonsense_is_nobodys(text: str) -> None:
     for front in ("", "SRS0=", "SRS1=", "SRS0", '"SRS0='):

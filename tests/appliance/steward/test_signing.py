@@ -127,13 +127,11 @@ def test_a_relay_that_cannot_be_told_keeps_the_old_keys(room: Room) -> None:
     assert room.signs() == ["pp1", "pp1e"]
 
 
-@pytest.mark.parametrize(
-    "domain", ["example.net", "box.invalid", "../tls", "", 3, "mail.example.com"]
-)
-def test_other_domains_are_refused(room: Room, domain: object) -> None:
-    for verb in ("dkim.rotate", "dkim.switch"):
-        with pytest.raises(Refused):
-            room.ask(verb, {"domain": domain})
+def test_other_domains_are_refused(room: Room) -> None:
+    for domain in ("example.net", "box.invalid", "../tls", "", 3, "mail.example.com"):
+        for verb in ("dkim.rotate", "dkim.switch"):
+            with pytest.raises(Refused):
+                room.ask(verb, {"domain": domain})
 
 
 def test_a_domain_that_leaves_and_comes_back_keeps_its_keys(room: Room) -> None:

@@ -29,16 +29,13 @@ def test_the_page_shows_names_and_values_with_copy_buttons(owner: Visitor) -> No
     assert "PRIVATE" not in page
 
 
-def test_the_look_says_what_is_missing(owner: Visitor) -> None:
+def test_the_look_says_what_is_missing_here_and_in_the_dns_guide(owner: Visitor) -> None:
     page = owner.get(PATH + "?look=1").text
     assert "There is no DKIM record there yet." in page
     assert "Looked up just now." in page
-
-
-def test_the_dns_guide_has_the_records_too(owner: Visitor) -> None:
-    page = owner.get("/dns/").text
-    assert "pp1._domainkey.shop.example" in page
-    assert "pp1e._domainkey.shop.example" in page
+    guide = owner.get("/dns/").text
+    assert "pp1._domainkey.shop.example" in guide
+    assert "pp1e._domainkey.shop.example" in guide
 
 
 def test_the_keys_can_be_changed(owner: Visitor) -> None:
@@ -54,11 +51,13 @@ def test_the_keys_can_be_changed(owner: Visitor) -> None:
     assert "Then delete them." in page
 
 
+@pytest.mark.full
 def test_a_wrong_domain_is_refused_in_words(owner: Visitor) -> None:
     owner.post(PATH + "rotate", {"domain": "example.net"}, page=PATH)
     assert "is not a mail domain of this box" in owner.get(PATH).text
 
 
+@pytest.mark.full
 def test_signing_can_be_switched_off_and_on(box: WebBox, owner: Visitor) -> None:
     owner.post(PATH + "enabled", {"enabled": "off"}, page=PATH)
     assert box.settings()["signing.enabled"] is False
