@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from appliance.dns.resolver import MX, NoSuchName, Resolver, TemporaryDnsError, reverse_name
@@ -87,21 +88,27 @@ async def check(
         "t": str(timestamp),
     }
     one = _Check(resolver, address, values)
+    deadline = asyncio.get_running_loop().time() + budget_seconds
+    explanation = ""
     try:
-        async with asyncio.timeout(budget_seconds):
+        async with asyncio.timeout_at(deadline):
             outcome = await one.host(domain)
     except _Stop as stop:
         outcome = _Outcome(stop.result, str(stop))
     except TimeoutError:
         outcome = _Outcome("temperror", f"{budget_seconds:g} seconds were not enough")
+    if outcome.wanted:
+        with suppress(_Stop, MacroError, TimeoutError):  # RFC 7208 §6.2: trouble changes nothing
+            async with asyncio.timeout_at(deadline):
+                explanation = await one.explanation(outcome.wanted, outcome.domain)
     return SpfResult(
         result=outcome.result,
         domain=domain,
         identity=identity,
-        why=outcome.why,
+        why=outcome.why + (f"; the domain says: {explanation}" if explanation else ""),
         mechanism=outcome.mechanism,
         queries=one.queries,
-        explanation=outcome.explanation,
+        explanation=explanation,
     )
 
 
@@ -115,12 +122,13 @@ class _Stop(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What one check_host() came to (RFC 7208 §4)."""
+    """What one check_host() came to (RFC 7208 §4); `wanted` is the exp= of `domain`."""
 
     result: str
     why: str
     mechanism: str = ""
-    explanation: str = ""
+    wanted: MacroString | None = None
+    domain: str = ""
 
 
 class _Check:
@@ -135,7 +143,7 @@ class _Check:
         self._validated: tuple[str, ...] | None = None
         self.queries = 0
 
-    async def host(self, domain: str, *, included: bool = False) -> _Outcome:
+    async def host(self, domain: str) -> _Outcome:
         """check_host() of RFC 7208 §4. Raises _Stop for the errors that end all of it."""
         text = await self._record_text(domain)
         if text is None:
@@ -147,13 +155,10 @@ class _Check:
         for mechanism in record.mechanisms:
             if await self._matches(mechanism, domain):
                 why = f"{self._client} matches “{mechanism.text}” of {domain}"
-                wanted = record.explanation if mechanism.result == "fail" and not included else None
-                explanation = await self._explanation(wanted, domain)
-                if explanation:
-                    why += f"; the domain says: {explanation}"
-                return _Outcome(mechanism.result, why, mechanism.text, explanation)
+                wanted = record.explanation if mechanism.result == "fail" else None
+                return _Outcome(mechanism.result, why, mechanism.text, wanted, domain)
         if record.redirect:
-            return await self._redirected(record.redirect, domain, included)
+            return await self._redirected(record.redirect, domain)
         return _Outcome("neutral", f"{self._client} matches nothing in the SPF record of {domain}")
 
     async def _record_text(self, domain: str) -> str | None:
@@ -165,11 +170,11 @@ class _Check:
             raise _Stop("permerror", f"{domain} publishes {len(found)} SPF records")
         return found[0] if found else None
 
-    async def _redirected(self, target: MacroString, domain: str, included: bool) -> _Outcome:
+    async def _redirected(self, target: MacroString, domain: str) -> _Outcome:
         """redirect= (RFC 7208 §6.1)."""
         self._count_term()
         name = await self._name(target, domain)
-        outcome = await self.host(name, included=included)
+        outcome = await self.host(name)
         if outcome.result == "none":
             raise _Stop("permerror", f"{domain} redirects to {_shown(name)}, without SPF record")
         return outcome
@@ -200,7 +205,7 @@ class _Check:
 
     async def _includes(self, name: str, domain: str) -> bool:
         """include: (RFC 7208 §5.2)."""
-        outcome = await self.host(name, included=True)
+        outcome = await self.host(name)
         if outcome.result == "none":
             raise _Stop("permerror", f"{domain} includes {_shown(name)}, without SPF record")
         return outcome.result == "pass"
@@ -244,18 +249,13 @@ class _Check:
             values["p"] = await self._validated_name(domain)
         return values
 
-    async def _explanation(self, wanted: MacroString | None, domain: str) -> str:
-        """The domain's text about a fail (RFC 7208 §6.2). Trouble with it changes nothing."""
-        if not wanted:
+    async def explanation(self, wanted: MacroString, domain: str) -> str:
+        """The domain's text about a fail (RFC 7208 §6.2). Raises _Stop, MacroError."""
+        found = await self._ask(await self._name(wanted, domain), "TXT")
+        if len(found) != 1:
             return ""
-        try:
-            found = await self._ask(await self._name(wanted, domain), "TXT")
-            if len(found) != 1:
-                return ""
-            text = spf_macros.parse(found[0], spf_macros.EXPLANATION_LETTERS, spaces=True)
-            return _shown(text.text(await self._values_for(text, domain)))
-        except (_Stop, MacroError, TimeoutError):
-            return ""
+        text = spf_macros.parse(found[0], spf_macros.EXPLANATION_LETTERS, spaces=True)
+        return _shown(text.text(await self._values_for(text, domain)))
 
     @property
     def _address_type(self) -> str:
