@@ -83,7 +83,7 @@ async def check(
     domain = names.pop()
     undecided = DmarcResult("none", "none", domain, domain, "", f"{domain} has no DMARC policy")
     try:
-        rules = rules or psl.load()
+        rules = rules or psl.load(psl.DEBIAN_LIST)
     except OSError:
         return replace(undecided, result="temperror", why="the public suffix list is missing")
     undecided = replace(undecided, organizational_domain=psl.organizational_domain(domain, rules))

@@ -5,7 +5,7 @@ a list does (https://publicsuffix.org/list/); the box has Debian's `publicsuffix
 a top-level domain that the list does not know the default rule `*` holds: the last
 label is the suffix. Without that rule all of an unlisted domain would be one owner.
 
-    rules = load(Path("/usr/share/publicsuffix/public_suffix_list.dat"))
+    rules = load(DEBIAN_LIST)
     organizational_domain("mail.example.co.uk", rules) == "example.co.uk"
 """
 
@@ -45,7 +45,7 @@ def parse(lines: Iterable[str]) -> Rules:
 
 
 @cache
-def load(path: Path = DEBIAN_LIST) -> Rules:
+def load(path: Path) -> Rules:
     """The rules in a file, read once for each path. Raises OSError."""
     with path.open(encoding="utf-8") as lines:
         return parse(lines)

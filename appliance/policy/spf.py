@@ -40,10 +40,11 @@ class SpfResult:
     """What the check came to.
 
     `result` is a word of RFC 8601 §2.7.2: none neutral pass fail softfail temperror
-    permerror. `domain` is the one whose policy was asked, as A-labels; with a pass it is
-    the domain that vouches for the client. `identity` says where the domain came from:
-    "mailfrom" or "helo". `why` is for the log. `explanation` is the domain's own text
-    (`exp=`), made visible ASCII of at most 512 octets: a stranger's words, never for a reply.
+    permerror. `domain` is the one whose policy was asked, in lower case and A-labels;
+    with a pass it is the domain that vouches for the client. `identity` says where it
+    came from: "mailfrom" or "helo". `why` is for the log. `explanation` is the domain's
+    own text (`exp=`), made visible ASCII of at most 512 octets: a stranger's words,
+    never for a reply.
     """
 
     result: str
@@ -103,7 +104,7 @@ async def check(
                 explanation = await one.explanation(outcome.wanted, outcome.domain)
     return SpfResult(
         result=outcome.result,
-        domain=domain,
+        domain=domain.lower(),
         identity=identity,
         why=outcome.why + (f"; the domain says: {explanation}" if explanation else ""),
         mechanism=outcome.mechanism,
@@ -295,18 +296,19 @@ class _Check:
 
         Look-ups of a mechanism that bring nothing are counted (RFC 7208 §4.6.4).
         """
-        records: tuple[str, ...] = ()
         name = name.removesuffix(".")
-        if _may_exist(name):
-            if self.queries == MAX_QUERIES:
-                raise _Stop("permerror", f"the SPF record leads to more than {MAX_QUERIES} queries")
-            self.queries += 1
-            try:
-                records = (await self._resolver.query(name, rdtype)).records
-            except NoSuchName:
-                pass
-            except TemporaryDnsError as error:
-                raise _Stop("temperror", f"{rdtype} of {name}: no answer") from error
+        if not _may_exist(name):
+            return ()
+        if self.queries == MAX_QUERIES:
+            raise _Stop("permerror", f"the SPF record leads to more than {MAX_QUERIES} queries")
+        self.queries += 1
+        records: tuple[str, ...] = ()
+        try:
+            records = (await self._resolver.query(name, rdtype)).records
+        except NoSuchName:
+            pass
+        except TemporaryDnsError as error:
+            raise _Stop("temperror", f"{rdtype} of {name}: no answer") from error
         if not records and not may_be_void:
             self._voids += 1
             if self._voids > MAX_VOID_LOOKUPS:
