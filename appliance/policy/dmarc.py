@@ -21,7 +21,7 @@ from appliance.dns.resolver import NoSuchName, Resolver, TemporaryDnsError
 from appliance.mail import domain as domains
 from appliance.policy import dmarc_record, psl
 from appliance.policy.dmarc_record import Record
-from appliance.policy.spf import SpfResult
+from appliance.policy.spf import MAX_DOMAIN_TEXT, SpfResult
 
 
 class DkimSaid(Protocol):
@@ -203,6 +203,6 @@ async def _exists(resolver: Resolver, domain: str) -> bool:
 def _ascii(text: str) -> str:
     """The domain in A-labels and lower case; empty when it is none."""
     try:
-        return domains.normalise(text)
+        return domains.normalise(text) if len(text) < MAX_DOMAIN_TEXT else ""
     except ValueError:
         return ""

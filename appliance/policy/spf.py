@@ -31,6 +31,8 @@ MAX_NAMES = 10  # RFC 7208 §4.6.4: per mx, and per ptr
 MAX_QUERIES = 24  # ours: ten `mx` of ten names each would be 110
 BUDGET_SECONDS = 20.0  # RFC 7208 §4.6.4: at least 20 seconds
 
+MAX_DOMAIN_TEXT = 1000  # before it is read at all: no domain in any form is longer
+
 _ASKING = frozenset({"include", "a", "mx", "ptr", "exists"})
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -334,7 +336,7 @@ def _address_macros(address: Address) -> dict[str, str]:
 
 def _ascii_domain(text: str) -> str:
     """The domain as A-labels; ValueError when it cannot have a policy (RFC 7208 §4.3)."""
-    name = text.removesuffix(".")
+    name = text.removesuffix(".") if len(text) < MAX_DOMAIN_TEXT else ""
     if not name.isascii():
         try:
             name = name.encode("idna").decode("ascii")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.dns.resolver import FakeResolver, reverse_name
 from appliance.policy import spf
@@ -329,3 +331,50 @@ def test_a_pass_names_the_domain_that_vouches_and_the_mechanism() -> None:
     assert (result.result, result.domain) == ("pass", "example.com")
     assert result.mechanism == "ip4:192.0.2.0/24"
     assert "ip4:192.0.2.0/24" in result.why
+
+
+MACROS = [
+    "%{s}",
+    "%{l}",
+    "%{h}",
+    "%{p}",
+    "%{D1r-}",
+    "%%",
+    "%{c}",
+    " ",
+    "-all",
+    "mx:",
+    "a:",
+    "=",
+    ".",
+]
+WORDS = ["none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    record=st.lists(st.one_of(st.sampled_from(MACROS), st.text(max_size=9)), max_size=12),
+    client=st.one_of(st.sampled_from(["192.0.2.1", "2001:db8::1"]), st.text(max_size=12)),
+    helo=st.text(max_size=40),
+    sender=st.one_of(st.just(""), st.text(max_size=40), st.text(max_size=9).map("{}@a.b".format)),
+)
+def test_whatever_strangers_write_the_check_ends_in_a_word(
+    record: list[str], client: str, helo: str, sender: str
+) -> None:
+    text = "v=spf1 " + "".join(record)
+    more = {"TXT": {name: [text] for name in ("a.b", "example.com", sender.rpartition("@")[2])}}
+    result = check(text, client, sender, helo=helo, more=more)
+    assert result.result in WORDS
+    assert all(" " <= character <= "~" for character in result.explanation)
+    text = " ".join(["v=spf1", "-all exp=example.com", *record])
+    assert check(text, client, f"{sender}@a.b", helo=helo, more=more).result in WORDS
+
+
+def test_a_record_of_the_greatest_length_in_every_include_is_judged_at_once() -> None:
+    long = "v=spf1 " + "ip4:1.2.3.4 " * 670
+    names = [f"i{number}.example.com" for number in range(10)]
+    more = {"TXT": {name: [long] for name in names}}
+    started = time.process_time()
+    result = check("v=spf1 " + " ".join(f"include:{name}" for name in names) + " -all", more=more)
+    assert result.result == "fail"
+    assert time.process_time() - started < 1
