@@ -119,7 +119,7 @@ class DnsblHealth:
 
     def _pause(self, zone: str) -> float:
         times = min(self._of(zone).times, 20)
-        return min(FIRST_PAUSE_SECONDS * 2**times, LONGEST_PAUSE_SECONDS)
+        return min(FIRST_PAUSE_SECONDS * float(2**times), LONGEST_PAUSE_SECONDS)
 
     def _suspend(self, zone: str, why: str, seconds: float) -> None:
         found = self._of(zone)
