@@ -26,6 +26,7 @@ from appliance.web import (
     people,
     preferences,
     queue,
+    senders,
     settings_pages,
     signin,
     style,
@@ -77,7 +78,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     app.extensions[KEY] = build(config, resolver)
     guard.install(app)
     for module in (
-        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
+        wizard, signin, home, settings_pages, senders, queue, dns_guide, people, manual, style, api,
         landing, preferences,
     ):  # fmt: skip
         app.register_blueprint(module.pages)

@@ -52,7 +52,8 @@ def running(folder: Path, dns: DnsServer, sink: SmtpSink, **settings: object) ->
         "filter.dnsbl_zones": ["bl.example"],
         **{name.replace("__", "."): value for name, value in settings.items()},
     }
-    return RelayBox(folder, raw, resolver=LiveResolver(dns.host, dns.port))  # type: ignore[arg-type]
+    resolver = LiveResolver(dns.host, dns.port)
+    return RelayBox(folder, raw, resolver=resolver, deliver=False)  # type: ignore[arg-type]
 
 
 def send(
