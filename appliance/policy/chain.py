@@ -17,6 +17,7 @@ from appliance.policy import (
     limits,
     relay_access,
     sender_domain,
+    sender_spf,
 )
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -72,6 +73,14 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(relay_access.recipient_exists, Station.SANITY),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
         Check(dnsbl.listed, Station.DNSBL, dnsbl.look_up, strangers_only=True, is_on=dnsbl.is_on),
+        Check(
+            sender_spf.told,
+            Station.SPF,
+            sender_spf.look_up,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=sender_spf.is_on,
+        ),
         Check(
             greylist.first_seen,
             Station.GREYLIST,

@@ -7,6 +7,7 @@ DNS said is kept for a while, so that a busy sender costs one look-up.
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 
 from appliance.dns.resolver import NoSuchName, Resolver, TemporaryDnsError
@@ -15,6 +16,7 @@ from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, defer, reject
 
+BUDGET_SECONDS = 8.0
 KEEP_SECONDS = 600.0
 KEEP_TROUBLE_SECONDS = 10.0
 
@@ -53,6 +55,14 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
 
 async def ask(resolver: Resolver, domain: str) -> Domain:
     """What the DNS says of a domain (RFC 5321 §5.1, RFC 7505 §3)."""
+    try:
+        async with asyncio.timeout(BUDGET_SECONDS):
+            return await _ask(resolver, domain)
+    except TimeoutError:
+        return Domain.UNKNOWN
+
+
+async def _ask(resolver: Resolver, domain: str) -> Domain:
     trouble = False
     for rdtype in ("MX", "A", "AAAA"):
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from appliance.base.clock import Clock
 from appliance.base.kept import Kept
 from appliance.dns.resolver import Resolver
+from appliance.policy.spf import SpfResult
 
 if TYPE_CHECKING:
     from appliance.policy.call_ahead import NextHops
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from appliance.policy.greylist import Correspondents, Greylist
 
 MAX_SENDER_DOMAINS = 20_000
+MAX_SPF_RESULTS = 20_000
 
 
 @dataclass(slots=True)
@@ -28,6 +30,9 @@ class Tools:
     resolver: Resolver
     clock: Clock
     sender_domains: Kept[str, str] = field(default_factory=lambda: Kept(MAX_SENDER_DOMAINS))
+    spf_results: Kept[tuple[str, str, str], SpfResult] = field(
+        default_factory=lambda: Kept(MAX_SPF_RESULTS)
+    )
     dnsbl: Dnsbl | None = None
     greylist: Greylist | None = None
     correspondents: Correspondents | None = None

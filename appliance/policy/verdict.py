@@ -12,6 +12,7 @@ from typing import Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.reply import Reply
+from appliance.policy.spf import SpfResult
 
 
 class Port(StrEnum):
@@ -126,20 +127,6 @@ class BlockLists:
     silent: tuple[str, ...] = ()
 
 
-class Authorised(Protocol):
-    """What a look at the sender's SPF record came to, as other checks read it."""
-
-    @property
-    def result(self) -> str:
-        """A word of RFC 8601 §2.7.2."""
-        ...
-
-    @property
-    def domain(self) -> str:
-        """The domain whose record was asked."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Greylisted:
     """Whether greylisting lets a sender through; else for how long it is to wait."""
@@ -188,7 +175,7 @@ class Facts:
     sender_domain: str = ""  # what the DNS says of it; see policy/sender_domain.py
     block_lists: BlockLists | None = None
     written_to: bool = False  # somebody here has written to the sender
-    spf: Authorised | None = None
+    spf: SpfResult | None = None
     greylisted: Greylisted | None = None
     callee: Callee | None = None
     callee_said: str = ""

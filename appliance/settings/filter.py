@@ -19,6 +19,12 @@ class Filter:
         "The sender's domain must exist",
         "Mail from domains that the DNS does not know is refused: nobody could answer it.",
     )
+    check_spf: bool = switch(
+        True,
+        "Check SPF",
+        "Whether the sender's domain lets this server send for it. Nothing is refused for that "
+        "alone; DMARC and greylisting use it.",
+    )
     # Off until somebody decides it: a list is asked about each caller, so a stranger learns who
     # writes to this office, and the large lists have terms of use for businesses.
     dnsbl: bool = switch(

@@ -86,6 +86,7 @@ SCREENS = (
             "filter.greylist",
         ),
         (
+            "filter.check_spf",
             "filter.permitted_skip_dnsbl",
             "filter.greylist_delay_seconds",
             "filter.greylist_window_seconds",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from appliance.policy.greylist import Seen, Windows, decide, origin_of
+from appliance.policy.spf import SpfResult
 from appliance.policy.verdict import Facts, Port
 
 WINDOWS = Windows(delay=180, window=1000, memory=10_000)
@@ -43,23 +42,17 @@ def test_trying_early_does_not_start_the_wait_anew() -> None:
     assert decide(seen, 180, WINDOWS)[0] == 0
 
 
-@dataclass(frozen=True)
-class Spf:
-    result: str
-    domain: str
-
-
 @pytest.mark.parametrize(
     ("client", "spf", "name"),
     [
         ("198.51.100.7", None, "198.51.100.0/24"),
-        ("198.51.100.7", Spf("fail", "big.example"), "198.51.100.0/24"),
-        ("198.51.100.7", Spf("pass", "big.example"), "spf big.example"),
+        ("198.51.100.7", SpfResult("fail", "big.example", "mailfrom", ""), "198.51.100.0/24"),
+        ("198.51.100.7", SpfResult("pass", "big.example", "mailfrom", ""), "spf big.example"),
         ("2001:db8:1:2:3::4", None, "2001:db8:1:2::/64"),
     ],
 )
 def test_the_origin_is_what_spf_authorises_else_the_network(
-    client: str, spf: Spf | None, name: str
+    client: str, spf: SpfResult | None, name: str
 ) -> None:
     facts = Facts(client=client, port=Port.SMTP, trusted=False, spf=spf)
     assert origin_of(facts).name == name
