@@ -26,6 +26,7 @@ from appliance.web import (
     people,
     preferences,
     queue,
+    senders,
     settings_pages,
     signatures,
     signin,
@@ -78,8 +79,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     app.extensions[KEY] = build(config, resolver)
     guard.install(app)
     for module in (
-        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
-        landing, preferences, signatures,
+        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api, landing, preferences, signatures, senders,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)
