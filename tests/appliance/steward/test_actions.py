@@ -36,6 +36,13 @@ VERBS = {
     "claim.code",
     "facts.show",
     "box.reboot",
+    "account.list",
+    "account.add",
+    "account.edit",
+    "account.password",
+    "account.enable",
+    "account.disable",
+    "account.delete",
 }
 
 
