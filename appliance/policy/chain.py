@@ -9,7 +9,7 @@ stays pure.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from appliance.policy import limits, relay_access
+from appliance.policy import limits, relay_access, submission
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import ACCEPTED, Action, Facts, Stage, Station, Step, Verdict
@@ -44,11 +44,15 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONNECT: (),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
+        Check(submission.account_still_exists, Station.SANITY),
+        Check(submission.own_sender, Station.SANITY),
+        Check(submission.who_signed_in, Station.SANITY),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
+        Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
         Check(relay_access.recipient_exists, Station.SANITY),
     ),

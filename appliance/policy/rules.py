@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from appliance.mail.address import AddressError, domain_key
+from appliance.policy.people import NOBODY, People
 from appliance.settings.schema import RelayDomain, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,9 +22,10 @@ class Rules:
     max_recipients: int
     max_hops: int
     settings: Settings  # the sections that a check reads by itself
+    people: People = NOBODY
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Rules":
+    def from_settings(cls, settings: Settings, people: People = NOBODY) -> "Rules":
         """A setting that cannot be read any more shuts a door, it never opens one."""
         mail, relay = settings.mail, settings.relay
         return cls(
@@ -37,6 +39,7 @@ class Rules:
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
             settings=settings,
+            people=people,
         )
 
     def trusts(self, address: str) -> bool:

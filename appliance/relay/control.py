@@ -1,11 +1,14 @@
 """The relay's control socket: what the web pages and the CLI may ask of it and order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from appliance.base.control import Handler, Request
 from appliance.base.finding import Refused
+from appliance.memory.throttle import Throttle
+from appliance.policy.people import login_of
 from appliance.relay.listener import Listener
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
@@ -26,11 +29,13 @@ class Control:
         listener: Listener,
         worker: Worker,
         reload: Callable[[], Awaitable[None]],
+        read_people: Callable[[], Awaitable[None]],
     ) -> None:
         self._shop = shop
         self._listener = listener
         self._worker = worker
         self._reload = reload
+        self._read_people = read_people
 
     def handlers(self) -> dict[str, Handler]:
         """The verbs by name."""
@@ -44,6 +49,9 @@ class Control:
             "queue.delete": self.delete,
             "reload": self.reload,
             "trace": self.trace,
+            "accounts.reload": self.reload_accounts,
+            "throttle.try": self.throttle_try,
+            "throttle.forgive": self.throttle_forgive,
         }
 
     async def status(self, request: Request) -> JSON:
@@ -134,6 +142,34 @@ class Control:
         """Read settings, facts and certificate anew."""
         await self._reload()
         return {"accepting": self._shop.accepting, "why": self._shop.why_closed}
+
+    async def reload_accounts(self, request: Request) -> JSON:
+        """The steward changed an account."""
+        await self._read_people()
+        return {"accounts": len(self._shop.people.by_login)}
+
+    async def throttle_try(self, request: Request) -> JSON:
+        """Another door is about to check a password: count it, or say how long to wait."""
+        keeper, account, peer = self._throttle(), *self._who_tries(request)
+        trusted = self._shop.rules.trusts(peer)
+        wait = await asyncio.to_thread(keeper.try_now, account, peer, trusted=trusted)
+        return {"wait_seconds": wait}
+
+    async def throttle_forgive(self, request: Request) -> JSON:
+        """The password was right."""
+        keeper, account, peer = self._throttle(), *self._who_tries(request)
+        trusted = self._shop.rules.trusts(peer)
+        await asyncio.to_thread(keeper.forgive, account, peer, trusted=trusted)
+        return {}
+
+    def _throttle(self) -> Throttle:
+        if self._shop.sign_in is None:
+            raise Refused.because("throttle", "Wrong passwords cannot be counted here.")
+        return self._shop.sign_in.throttle
+
+    def _who_tries(self, request: Request) -> tuple[str, str]:
+        account, peer = _text(request.args, "account"), _text(request.args, "peer")
+        return login_of(account, self._shop.rules.mail_domains) or account, peer
 
     async def trace(self, request: Request) -> JSON:
         """What the ledger knows of an address or an id."""

@@ -139,4 +139,5 @@ def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
         helo=new.helo,
         tls=transaction.tls_version,
         port=transaction.facts.port.value,
+        user=transaction.facts.user,
     )

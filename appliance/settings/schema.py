@@ -25,6 +25,7 @@ from appliance.settings.describe import (
     text,
 )
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.submission import Submission
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -331,6 +332,7 @@ class Settings:
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
+    submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
     web: Web = field(default_factory=Web)
 
@@ -340,6 +342,7 @@ SECTIONS: dict[str, type] = {
     "mail": Mail,
     "outbound": Outbound,
     "relay": Relay,
+    "submission": Submission,
     "queue": Queue,
     "web": Web,
 }

@@ -89,6 +89,18 @@ SCREENS = (
         ),
     ),
     Screen(
+        "sending",
+        N_("Sending"),
+        N_("How your own people send: signing in, and how much one account may send."),
+        ("submission.sign_in", "submission.brake"),
+        (
+            "submission.max_per_hour",
+            "submission.max_recipients_per_hour",
+            "submission.brake_new_recipients",
+            "submission.brake_new_domains",
+        ),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -141,7 +153,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,limits,times,box):name>")
+@pages.get("/<any(mail,outgoing,limits,sending,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -181,7 +193,7 @@ def _page(
     )
 
 
-@pages.post("/<any(mail,outgoing,limits,times,box):name>")
+@pages.post("/<any(mail,outgoing,limits,sending,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()
