@@ -48,6 +48,12 @@ def order(context: Context, args: argparse.Namespace) -> None:
     context.show(answer, lambda user: f"{user['login']} {done[args.order]}.")
 
 
+def release(context: Context, args: argparse.Namespace) -> None:
+    """The brake: all is well with the account, let its mail go."""
+    answer = context.relay("brake.release", {"login": args.login, "author": context.author})
+    context.show(answer, lambda a: f"{a['login']} sends again; {a['count']} messages go on.")
+
+
 def _rates(args: argparse.Namespace) -> dict[str, int]:
     names = ("messages_per_hour", "recipients_per_hour")
     return {name: value for name in names if (value := getattr(args, name)) is not None}

@@ -141,6 +141,9 @@ def _accounts(verbs: Verbs) -> None:
         ("delete", "take it away"),
     ):
         verbs.verb(order, accounts.order, help, order=order).add_argument("login")
+    verbs.verb("release", accounts.release, "let the mail go that the brake holds").add_argument(
+        "login"
+    )
 
 
 def context_of(args: argparse.Namespace) -> Context:

@@ -9,7 +9,7 @@ stays pure.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from appliance.policy import limits, relay_access, submission
+from appliance.policy import brake, limits, relay_access, submission
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import ACCEPTED, Action, Facts, Stage, Station, Step, Verdict
@@ -47,11 +47,13 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(submission.account_still_exists, Station.SANITY),
         Check(submission.own_sender, Station.SANITY),
         Check(submission.who_signed_in, Station.SANITY),
+        Check(brake.rate, Station.LIMITS, brake.look_up),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
+        Check(brake.rate, Station.LIMITS),
         Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
         Check(relay_access.recipient_exists, Station.SANITY),
@@ -60,6 +62,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
         Check(limits.hops, Station.SANITY),
+        Check(brake.counted, Station.LIMITS, brake.count),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
     ),
 }
 

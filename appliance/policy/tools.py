@@ -4,10 +4,16 @@ The optional parts are None where the box does not have them (in the simulator, 
 the check that uses a part states it as a Protocol in its own module and does without it.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from appliance.base.clock import Clock
 from appliance.dns.resolver import Resolver
+
+if TYPE_CHECKING:
+    from appliance.policy.brake import SentBook
 
 
 @dataclass(slots=True)
@@ -16,3 +22,4 @@ class Tools:
 
     resolver: Resolver
     clock: Clock
+    sent: SentBook | None = None

@@ -1,12 +1,14 @@
 """The relay's control socket: what the web pages and the CLI may ask of it and order."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from appliance.base.control import Handler, Request
-from appliance.base.finding import Refused
+from appliance.base.finding import Finding, Refused, Result
+from appliance.memory.sent_book import Brake
 from appliance.memory.throttle import Throttle
 from appliance.policy.people import login_of
 from appliance.relay.listener import Listener
@@ -52,6 +54,7 @@ class Control:
             "accounts.reload": self.reload_accounts,
             "throttle.try": self.throttle_try,
             "throttle.forgive": self.throttle_forgive,
+            "brake.release": self.release_brake,
         }
 
     async def status(self, request: Request) -> JSON:
@@ -78,6 +81,8 @@ class Control:
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
             "counters": dict(shop.counters),
+            "brakes": [brake_to_json(brake) for brake in self._brakes()],
+            "findings": [brake_finding(brake).to_json() for brake in self._brakes()],
         }
 
     async def list(self, request: Request) -> JSON:
@@ -148,6 +153,30 @@ class Control:
         await self._read_people()
         return {"accounts": len(self._shop.people.by_login)}
 
+    def _brakes(self) -> tuple[Brake, ...]:
+        return () if self._shop.book is None else self._shop.book.brakes()
+
+    async def release_brake(self, request: Request) -> JSON:
+        """Somebody has looked: the account sends again, and what was held for it goes on."""
+        shop, login = self._shop, _text(request.args, "login").strip().casefold()
+        author = _text(request.args, "author") or f"uid {request.peer.uid}"
+        now = shop.clock.now()
+        try:
+            ids = None if shop.book is None else shop.book.release(login, now.timestamp())
+        except sqlite3.Error as error:
+            raise Refused.because("brake", f"The release cannot be written: {error}") from error
+        if ids is None:
+            raise Refused.because(
+                "brake.login", "This account is not held up.", "Look at the list of accounts."
+            )
+        numbers: list[int] = []
+        if ids:  # without any, a selection would mean all
+            chosen, due = Selection(ids=ids), to_seconds(now)
+            numbers = await shop.spool.change(lambda b: queries.release(b, chosen, due))
+            self._worker.wake()
+        shop.log.event("", "brake-released", user=login, by=author, messages=len(numbers))
+        return {"login": login, "count": len(numbers)}
+
     async def throttle_try(self, request: Request) -> JSON:
         """Another door is about to check a password: count it, or say how long to wait."""
         keeper, account, peer = self._throttle(), *self._who_tries(request)
@@ -178,6 +207,24 @@ class Control:
             raise Refused.because("trace.search", "Say whom or what to look for.")
         limit = _number(request.args, "limit", 100)
         return await self._shop.spool.look(lambda db: queries.trace(db, search, limit))
+
+
+def brake_to_json(brake: Brake) -> JSON:
+    """For the pages, which say it in their language."""
+    since = datetime.fromtimestamp(brake.since, UTC).isoformat()
+    return {"login": brake.login, "since": since, "why": brake.why, "held": brake.held}
+
+
+def brake_finding(brake: Brake) -> Finding:
+    """For everybody else."""
+    return Finding(
+        check=f"account.brake.{brake.login}",
+        result=Result.BAD,
+        say=f"The mail of the account {brake.login} is held: it wrote to {brake.why}.",
+        means=f"{brake.held} messages wait in the queue. Somebody may have stolen the password.",
+        fix=f"Ask the person. All well: pennypost account release {brake.login}. If not: give the "
+        "account another password and delete what is held.",
+    )
 
 
 def _selection(args: dict[str, JSON]) -> Selection:

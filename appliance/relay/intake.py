@@ -63,7 +63,17 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
         return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
     _log(shop, new, transaction)
+    note_brake(shop, facts, queue_id)
     return replies.QUEUED.naming(queue_id)
+
+
+def note_brake(shop: Shop, facts: Facts, queue_id: str) -> None:
+    """Remember a message that is held for the brake's sake, so that a release finds it."""
+    if facts.sent is None or not facts.sent.braked or shop.book is None:
+        return
+    shop.book.hold(facts.user, queue_id)
+    shop.counters["braked"] += 1
+    shop.log.event(queue_id, "held", user=facts.user, why=f"brake: {facts.sent.braked}")
 
 
 def form_of(content: Content) -> Verdict | None:

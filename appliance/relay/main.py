@@ -31,6 +31,7 @@ from appliance.base.database import Database
 from appliance.base.finding import PennypostError, Refused
 from appliance.dns.live import LiveResolver
 from appliance.memory import throttle
+from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
@@ -144,6 +145,7 @@ async def run(arguments: argparse.Namespace) -> None:
         clock=clock,
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
+        book=_sent_book(arguments.data),
     )
     shop.sign_in = sign_in = _sign_in(arguments.data, clock)
     worker = Worker(shop)
@@ -184,6 +186,19 @@ def _sign_in(data: Path, clock: Clock) -> SignIn | None:
         _log.error("nobody can sign in, for wrong passwords cannot be counted: %s", error)
         return None
     return SignIn(data / "accounts" / "accounts.db", throttle.Throttle(counts, clock))
+
+
+def _sent_book(data: Path) -> SentBook | None:
+    """Who sent how much; None when it cannot be kept: then nobody is slowed down or held."""
+
+    def say(error: sqlite3.Error) -> None:
+        _log.warning("what accounts send is not counted: %s", error)
+
+    try:
+        return SentBook(data / "memory" / "sent.db", trouble=say)
+    except (OSError, sqlite3.Error) as error:
+        _log.error("what accounts send cannot be counted: %s", error)
+        return None
 
 
 async def _drain(daemon: Daemon) -> None:

@@ -451,6 +451,7 @@ class Session(SMTP):
         tls = self._tls_object()
         cipher = tls.cipher() if tls else None
         recipients = tuple(self._recipients)
+        self._facts.recipients = tuple(entry.address for entry in recipients)
         self._facts.recipient = recipients[0].address if len(recipients) == 1 else None
         return intake.Transaction(
             queue_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.base.clock import Clock
+from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
@@ -35,6 +36,7 @@ class Shop:
     why_closed: str = ""
     people: People = NOBODY
     sign_in: SignIn | None = None  # None: there are no accounts to sign in with
+    book: SentBook | None = None  # who sent how much
     rules: Rules = field(init=False)
     chain: Chain = field(init=False)
     tools: Tools = field(init=False)
@@ -46,7 +48,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock)
+        self.tools = Tools(self.resolver, self.clock, sent=self.book)
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:

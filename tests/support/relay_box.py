@@ -20,6 +20,7 @@ from appliance.base.clock import Clock, SystemClock
 from appliance.base.database import Database
 from appliance.dns.resolver import FakeResolver
 from appliance.memory import throttle
+from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
@@ -40,6 +41,10 @@ BASE = {
     "queue.retry_seconds": [1],
     "queue.reserve_bytes": 1024 * 1024,
 }
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class RelayBox:
@@ -119,7 +124,15 @@ class RelayBox:
         spool = await Spool.open(self.folder / "spool", clock=clock, disk=self._disk)
         log = MailLog(echo=False)
         log.listeners.append(self.log.append)
-        self.shop = Shop(spool=spool, clock=clock, resolver=self._resolver, log=log)
+        self.shop = Shop(
+            spool=spool,
+            clock=clock,
+            resolver=self._resolver,
+            log=log,
+            book=SentBook(self.folder / "memory" / "sent.db", trouble=_raise)
+            if self._accounts
+            else None,
+        )
         self.shop.take(self.settings, accepting=True)
         if self._accounts:
             self._open_accounts()
