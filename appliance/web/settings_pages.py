@@ -15,7 +15,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, Refused, Result
-from appliance.settings import schema
+from appliance.settings import checks, schema
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
 from appliance.web.forms import Entry
@@ -190,7 +190,18 @@ def _page(
         mail_why=why,
         states=home.STATES,
         zones=wizard.time_zones() if screen.name == "box" else {},
+        warnings=_doubts(screen),
     )
+
+
+def _doubts(screen: Screen) -> list[Finding]:
+    """What is allowed, in force, and doubtful: such as a network of very many strangers (S5)."""
+    settings = services().view().settings
+    names = {f"settings.{name}" for name in screen.all}
+    found = [f for f in checks.findings(settings) if f.check in names]
+    if screen.name == "sending":
+        found += home.nobody_to_sign_in(settings.submission.sign_in)
+    return found
 
 
 @pages.post("/<any(mail,outgoing,limits,sending,times,box):name>")

@@ -66,6 +66,7 @@ def test_an_own_account_does_not_help_a_guesser_to_begin_anew(
     assert throttle.try_now("anna", "203.0.113.5") > 0
 
 
+@pytest.mark.full
 def test_it_stays_bounded(throttle: Throttle, clock: FakeClock) -> None:
     for n in range(MAX_KEYS // 2):
         throttle.try_now(f"name{n}", f"203.{n // 250 % 250}.{n % 250}.1")

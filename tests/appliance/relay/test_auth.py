@@ -205,6 +205,7 @@ def test_a_session_that_only_guesses_is_ended(box: RelayBox) -> None:
         assert client.read_answer().code == 421
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("port", [Port.SUBMISSION, Port.SUBMISSIONS])
 def test_pythons_own_client_signs_in(box: RelayBox, port: Port) -> None:
     context = ssl._create_unverified_context()

@@ -97,6 +97,7 @@ def test_a_sudden_spread_is_held_told_and_released_with_one_order(box: RelayBox)
         ask(box, "brake.release", login="anna")
 
 
+@pytest.mark.full
 def test_many_domains_pull_it_and_own_domains_never(box: RelayBox) -> None:
     with signed_in(box) as client:
         assert send(client, [f"p{n}@example.org" for n in range(20)]).code == 250
@@ -105,6 +106,7 @@ def test_many_domains_pull_it_and_own_domains_never(box: RelayBox) -> None:
         assert held(box) == 1
 
 
+@pytest.mark.full
 def test_over_the_rate_mail_is_put_off_and_said_so(box: RelayBox) -> None:
     with signed_in(box) as client:
         for _ in range(40):
@@ -145,6 +147,7 @@ def test_bcc_goes_date_and_message_id_come_and_the_trace_says_so(box: RelayBox) 
     assert "Date added, Message-ID added, Bcc removed" in traced
 
 
+@pytest.mark.full
 def test_on_25_nothing_is_changed_not_even_for_a_trusted_network(box: RelayBox) -> None:
     box.take({"relay.trusted_networks": ["127.0.0.0/8"]})
     with SmtpClient("127.0.0.1", box.port()) as client:
