@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.accounts import passwords
-from appliance.accounts.users import MAX_RATE, READERS, User, Users
+from appliance.accounts.users import MAX_RATE, READERS, User, Users, login_name
 from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.finding import PennypostError, Refused
@@ -91,10 +91,11 @@ class AccountActions:
         recipients_per_hour: int | None,
     ) -> Any:
         """A new account; without a password one is made."""
-        chosen, made = _password(password, login)
+        wanted = login_name(login)  # before the work of a hash
+        chosen, made = _password(password, wanted)
         with self._keeping():
             user = self.open().add(
-                login,
+                wanted,
                 name=name or "",
                 password_hash=passwords.make_hash(chosen),
                 messages_per_hour=messages_per_hour or 0,
