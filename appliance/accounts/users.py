@@ -37,7 +37,6 @@ BUSY_SECONDS = 15
 MAX_NAME_CHARACTERS = 100
 MAX_ACCOUNTS = 10_000
 MAX_RATE = 100_000
-READERS = "pp-relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +78,16 @@ def full_name(text: str) -> str:
 class Users:
     """The keeper. Every change is one transaction on stable storage."""
 
-    def __init__(self, path: Path, clock: Clock, *, group: str | None = None) -> None:
-        """`group` is who may read the file beside its owner."""
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Whose group the folder has may read the file."""
         self._path = path
         self._clock = clock
         with self._writing() as db:
             db.execute(_SCHEMA)
         path.chmod(0o640)
-        if group is not None:
-            shutil.chown(path, group=group)
+        readers = path.parent.stat().st_gid
+        if path.stat().st_gid != readers:
+            shutil.chown(path, group=readers)
 
     def all(self) -> tuple[User, ...]:
         """All accounts by login."""

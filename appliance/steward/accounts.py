@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.accounts import passwords
-from appliance.accounts.users import MAX_RATE, READERS, User, Users, login_name
+from appliance.accounts.users import MAX_RATE, User, Users, login_name
 from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.finding import PennypostError, Refused
@@ -63,8 +63,7 @@ class AccountActions:
         """The keeper; opening rolls back what a power cut left half done."""
         if self._users is None:
             path = self._place.data / "accounts" / "accounts.db"
-            group = None if self._place.dev else READERS
-            self._users = Users(path, self._clock, group=group)
+            self._users = Users(path, self._clock)
         return self._users
 
     def recover(self) -> None:

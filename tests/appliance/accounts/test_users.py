@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_readers_need_no_right_to_write(users: Users, tmp_path: Path) -> None:
     path.chmod(0o400)
     assert read_user(path, "anna") is not None
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_group_of_the_folder_may_read(tmp_path: Path) -> None:
+    os.chown(tmp_path, -1, 12345)
+    Users(tmp_path / "accounts.db", FakeClock())
+    assert (tmp_path / "accounts.db").stat().st_gid == 12345
 
 
 def test_no_file_means_no_accounts(tmp_path: Path) -> None:
