@@ -8,11 +8,30 @@ from appliance.mail.esmtp import CommandError
 from appliance.mail.reply import Reply
 from appliance.mail.sasl import Credentials, SaslError
 from appliance.policy.people import login_of
+from appliance.policy.verdict import Facts, Port
 from appliance.relay.shop import Shop
 from appliance.relay.sign_in import Outcome
 
 MAX_WRONG_IN_A_SESSION = 5
 Ask = Callable[[str], Awaitable[str]]  # a challenge in base64, and what the client says to it
+
+
+def is_offered(shop: Shop, port: Port) -> bool:
+    """Whether people sign in here: on the ports for them, when the settings say so."""
+    return port.is_submission and shop.settings.submission.sign_in and shop.sign_in is not None
+
+
+def refusal(shop: Shop, facts: Facts, *, extended: bool, begun: bool) -> Reply | None:
+    """Why AUTH is not taken now (RFC 4954 §4); None when it is. `begun`: after MAIL."""
+    if not is_offered(shop, facts.port):
+        return replies.NOT_IMPLEMENTED
+    if not extended or not facts.helo:
+        return replies.EHLO_FIRST
+    if not facts.tls:
+        return replies.ENCRYPT_FIRST
+    if facts.user:
+        return replies.SIGNED_IN_ALREADY
+    return replies.NO_SIGN_IN_NOW if begun else None
 
 
 async def exchange(argument: str, ask: Ask) -> Credentials:

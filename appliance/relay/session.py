@@ -275,7 +275,7 @@ class Session(SMTP):
             "ENHANCEDSTATUSCODES",
             "DSN",
         ]
-        if self._takes_passwords and self._facts.tls:
+        if self._facts.tls and auth.is_offered(self._shop, self._port):
             lines.append("AUTH " + " ".join(sasl.MECHANISMS))
         if self.tls_context is not None and not self._tls_object():
             lines.append("STARTTLS")
@@ -319,27 +319,13 @@ class Session(SMTP):
         self._facts.helo = ""
         self._facts.tls = True
 
-    @property
-    def _takes_passwords(self) -> bool:
-        """Whether people sign in here: on the ports for them, when the settings say so."""
-        return (
-            self._port.is_submission
-            and self._shop.settings.submission.sign_in
-            and self._shop.sign_in is not None
-        )
-
     async def _auth(self, argument: str) -> None:
         """RFC 4954; under TLS only."""
-        if not self._takes_passwords:
-            await self.push(replies.NOT_IMPLEMENTED)
-        elif not self._extended or not self._facts.helo:
-            await self.push(replies.EHLO_FIRST)
-        elif not self._facts.tls:
-            await self.push(replies.ENCRYPT_FIRST)
-        elif self._facts.user:
-            await self.push(replies.SIGNED_IN_ALREADY)
-        elif self._mail is not None:
-            await self.push(replies.NO_SIGN_IN_NOW)
+        refusal = auth.refusal(
+            self._shop, self._facts, extended=self._extended, begun=self._mail is not None
+        )
+        if refusal is not None:
+            await self.push(refusal)
         else:
             await self._sign_in(argument)
 
