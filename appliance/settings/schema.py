@@ -28,6 +28,7 @@ from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.senders import Senders
 from appliance.settings.signing import Signing
+from appliance.settings.submission import Submission
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -334,6 +335,7 @@ class Settings:
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
+    submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
@@ -346,6 +348,7 @@ SECTIONS: dict[str, type] = {
     "mail": Mail,
     "outbound": Outbound,
     "relay": Relay,
+    "submission": Submission,
     "queue": Queue,
     "filter": Filter,
     "senders": Senders,
