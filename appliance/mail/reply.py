@@ -59,6 +59,7 @@ UNANNOUNCED_DATA = Reply(554, "5.5.0", "Data sent before it was asked for, closi
 
 # Not now
 TRY_AGAIN = Reply(451, "4.3.0", "Temporary trouble here, try again later; id")
+TRY_LATER = Reply(451, "4.3.5", "This address is being looked after, try again later")
 STORAGE_FULL = Reply(452, "4.3.1", "Not enough room for mail, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest apart")
 NO_TLS_NOW = Reply(454, "4.7.0", "TLS is not available")
@@ -90,4 +91,5 @@ BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is bigger than allowed here")
 HEADER_TOO_BIG = Reply(552, "5.3.4", "Message header is bigger than allowed here")
+FORWARDED_BEFORE = Reply(554, "5.4.6", "This message was forwarded here before, it goes in a circle")
 LOOP = Reply(554, "5.4.6", "Too many hops, this message is going round in circles")

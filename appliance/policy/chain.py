@@ -50,7 +50,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
         Check(relay_access.may_relay, Station.SANITY),
-        Check(relay_access.recipient_exists, Station.SANITY),
+        Check(relay_access.recipient_exists, Station.SANITY, relay_access.come_home),
     ),
     Stage.DATA: (Check(limits.room_on_disk, Station.LIMITS),),
     Stage.CONTENT: (

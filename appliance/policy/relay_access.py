@@ -6,8 +6,11 @@ are for them alone (RFC 6409 §4.3).
 """
 
 from appliance.mail import reply as replies
+from appliance.mail.address import Address
+from appliance.policy import srs
 from appliance.policy.rules import Rules
-from appliance.policy.verdict import Facts, Verdict, reject
+from appliance.policy.tools import Tools
+from appliance.policy.verdict import Facts, Verdict, defer, reject
 
 # Local parts that an older next hop might read as a route of its own: user%other@here,
 # other!user@here, "user@other"@here. With them a stranger would relay through it.
@@ -34,17 +37,44 @@ def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
     return None
 
 
+async def come_home(facts: Facts, rules: Rules, tools: Tools) -> None:
+    """Read a rewritten sender of ours back, for a bounce of a forward.
+
+    Only null senders: anything else to such an address would be a way through the box for
+    whoever has seen one of our forwards.
+    """
+    facts.bounce_for = None
+    if facts.recipient is not None and facts.mail_from is None and tools.srs_secret:
+        facts.bounce_for = srs.reverse(
+            facts.recipient,
+            domains=rules.mail_domains | rules.relay_domains.keys(),
+            secret=tools.srs_secret,
+            now=tools.clock.now(),
+        )
+
+
 def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
-    """Our own mail domains have no mailboxes yet: nobody is known there.
+    """An alias or a mailbox, or a sender that we rewrote; in relay domains the next hop knows.
 
     Asking a relay domain's next hop (`verify_recipients`) is a look-up that joins here.
     """
     recipient = facts.recipient
-    if recipient is None:
+    if recipient is None or facts.bounce_for is not None:
         return None
     domain = recipient.domain_key or rules.main_domain
-    if domain in rules.relay_domains:
-        return None
-    if domain in rules.mail_domains or not domain:
-        return reject("recipient", replies.UNKNOWN_MAILBOX, f"no mailbox {recipient} here")
+    if domain in rules.mail_domains or domain in rules.relay_domains or not domain:
+        return where_it_ends(rules, recipient)
     return None
+
+
+def where_it_ends(rules: Rules, recipient: Address) -> Verdict | None:
+    """Whether mail for an address of ours arrives anywhere."""
+    found = rules.expand(recipient)
+    if found.trouble:
+        return defer("alias", replies.TRY_LATER, f"{recipient} leads to {found.trouble}")
+    if found.targets:
+        return None
+    why = f"no mailbox {recipient} here"
+    if found.is_alias:
+        why = f"the alias {recipient} leads to no mailbox"
+    return reject("recipient", replies.UNKNOWN_MAILBOX, why)

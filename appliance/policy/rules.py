@@ -3,7 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
-from appliance.mail.address import AddressError, domain_key
+from appliance.mail.address import Address, AddressError, domain_key
+from appliance.policy.rewrite import Aliases, Domains, Expansion
 from appliance.settings.schema import RelayDomain, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,23 +22,35 @@ class Rules:
     max_recipients: int
     max_hops: int
     settings: Settings  # the sections that a check reads by itself
+    aliases: Aliases
+    accounts: frozenset[str] = frozenset()  # the mailboxes' names, in lower case
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Rules":
+    def from_settings(cls, settings: Settings, accounts: frozenset[str] = frozenset()) -> "Rules":
         """A setting that cannot be read any more shuts a door, it never opens one."""
         mail, relay = settings.mail, settings.relay
+        mail_domains = frozenset(_keys((mail.main_domain, *mail.additional_domains)))
+        main_domain = next(iter(_keys((mail.main_domain,))), "")
+        relay_domains = {
+            key: entry for entry in mail.relay_domains for key in _keys((entry.domain,))
+        }
+        domains = Domains(main_domain, mail_domains, frozenset(relay_domains))
         return cls(
-            mail_domains=frozenset(_keys((mail.main_domain, *mail.additional_domains))),
-            relay_domains={
-                key: entry for entry in mail.relay_domains for key in _keys((entry.domain,))
-            },
+            mail_domains=mail_domains,
+            relay_domains=relay_domains,
             trusted_networks=tuple(_networks(relay.trusted_networks)),
-            main_domain=next(iter(_keys((mail.main_domain,))), ""),
+            main_domain=main_domain,
+            aliases=Aliases(settings.rules.aliases, domains),
+            accounts=accounts,
             max_message_bytes=mail.max_message_bytes,
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
             settings=settings,
         )
+
+    def expand(self, address: Address) -> Expansion:
+        """Where mail for an address finally goes."""
+        return self.aliases.expand(address, self.accounts)
 
     def trusts(self, address: str) -> bool:
         """Whether an IP address is in a trusted network; IPv4 inside IPv6 counts as IPv4."""

@@ -16,3 +16,4 @@ class Tools:
 
     resolver: Resolver
     clock: Clock
+    srs_secret: bytes = b""  # empty: no address of ours is taken for a rewritten sender

@@ -129,6 +129,7 @@ class Facts:
     announced_size: int = 0  # octets, 0 when not said
     recipient: Address | None = None
     recipients_so_far: int = 0
+    bounce_for: Address | None = None  # `recipient` is our SRS address for this sender
     has_room: bool = True  # on the disk, for `announced_size` above the reserve
     size: int = 0  # of the content, octets
     received_count: int = 0
@@ -146,7 +147,7 @@ class Facts:
 
     def forget_message(self) -> None:
         """Another transaction begins on the same connection."""
-        self.mail_from = self.recipient = self.message = None
+        self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
         self.permitted = False
         self.disposition = Disposition.DELIVER

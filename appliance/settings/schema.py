@@ -25,6 +25,7 @@ from appliance.settings.describe import (
     text,
 )
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.rules_section import Rewriting
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -333,6 +334,7 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     queue: Queue = field(default_factory=Queue)
     web: Web = field(default_factory=Web)
+    rules: Rewriting = field(default_factory=Rewriting)
 
 
 SECTIONS: dict[str, type] = {
@@ -342,6 +344,7 @@ SECTIONS: dict[str, type] = {
     "relay": Relay,
     "queue": Queue,
     "web": Web,
+    "rules": Rewriting,
 }
 
 
