@@ -91,5 +91,7 @@ BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is bigger than allowed here")
 HEADER_TOO_BIG = Reply(552, "5.3.4", "Message header is bigger than allowed here")
-FORWARDED_BEFORE = Reply(554, "5.4.6", "This message was forwarded here before, it goes in a circle")
+FORWARDED_BEFORE = Reply(
+    554, "5.4.6", "Forwarded here before, this message is going round in circles"
+)
 LOOP = Reply(554, "5.4.6", "Too many hops, this message is going round in circles")

@@ -272,7 +272,7 @@ def _circles(after: Mapping[Key, tuple[Key, ...]]) -> dict[Key, tuple[Key, ...]]
             if path:
                 low[path[-1][0]] = min(low[path[-1][0]], low[key])
             if low[key] == number[key]:
-                members = []
+                members: list[Key] = []
                 while not members or members[-1] != key:
                     members.append(stack.pop())
                 on_stack.difference_update(members)

@@ -29,6 +29,7 @@ from appliance.base.clock import SystemClock
 from appliance.base.finding import PennypostError
 from appliance.dns.live import LiveResolver
 from appliance.policy.verdict import Port
+from appliance.relay import srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
@@ -121,6 +122,7 @@ async def run(arguments: argparse.Namespace) -> None:
         clock=clock,
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
+        srs_secret=srs_secret.load(arguments.data / "memory"),
     )
     worker = Worker(shop)
     passed = sd.listen_fds()

@@ -1,6 +1,8 @@
 """What the relay's parts share: the settings in force and the keepers to ask."""
 
+import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,16 +41,20 @@ class Shop:
     gate: Gate = field(default_factory=Gate)
     counters: Counter[str] = field(default_factory=Counter)
     inline_body_bytes: int = INLINE_BODY_BYTES
+    accounts: frozenset[str] = frozenset()  # the mailboxes' names, in lower case
+    srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    # Given what is known and a message that is forwarded: an ARC set to put in front of it.
+    seal: Callable[[Facts, bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock)
+        self.tools = Tools(self.resolver, self.clock, srs_secret=self.srs_secret)
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
         """Put settings in force for whatever begins from now on."""
         self.settings = settings
-        self.rules = Rules.from_settings(settings)
+        self.rules = Rules.from_settings(settings, self.accounts)
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
