@@ -89,7 +89,7 @@ def target(raw: JSON) -> str:
         local = domain
         domain = ""
     try:
-        found = addresses.parse(f"{local}@{domain or _DOMAIN_TO_TRY}")
+        found = addresses.parse(value if at else f"{value}@{_DOMAIN_TO_TRY}")
     except AddressError as error:
         raise Bad(
             f"“{value[:60]}” is not an address.", "Write it like anna or anna@example.com."

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.dns.resolver import Resolver
 from appliance.web import (
+    aliases,
     api,
     dns_guide,
     forms,
@@ -78,6 +79,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
+        aliases,
         landing, preferences,
     ):  # fmt: skip
         app.register_blueprint(module.pages)

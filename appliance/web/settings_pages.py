@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, Refused, Result
 from appliance.settings import schema
+from appliance.settings.rules_section import Alias
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
 from appliance.web.forms import Entry
@@ -89,6 +90,12 @@ SCREENS = (
         ),
     ),
     Screen(
+        "copies",
+        N_("Copies of all mail"),
+        N_("One address that gets a copy of everything that comes in or goes out."),
+        ("rules.copy_incoming", "rules.copy_outgoing"),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -141,7 +148,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,limits,times,box):name>")
+@pages.get("/<any(mail,outgoing,limits,copies,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -181,7 +188,7 @@ def _page(
     )
 
 
-@pages.post("/<any(mail,outgoing,limits,times,box):name>")
+@pages.post("/<any(mail,outgoing,limits,copies,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -202,7 +209,7 @@ def save(name: str) -> Response | tuple[str, int]:
         visit.say_next(_("Nothing was changed."))
         return redirect(url_for("settings.show", name=name), 303)
     try:
-        change(changed, _base_revision())
+        change(changed, base_revision())
     except Refused as refused:
         beside = forms.blame(entries, refused.finding)
         shown = None if beside else refused.finding
@@ -211,7 +218,8 @@ def save(name: str) -> Response | tuple[str, int]:
     return redirect(url_for("settings.show", name=name), 303)
 
 
-def _base_revision() -> int | None:
+def base_revision() -> int | None:
+    """The revision that a form was made from, if it says so."""
     typed = request.form.get("revision", "")
     return int(typed) if typed.isdecimal() and len(typed) < 12 else None
 
@@ -270,10 +278,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(_shown(item) for item in value) or _("(empty)")
     if isinstance(value, dict):
-        try:
-            return schema.RelayDomain.from_json(value).to_text()
-        except ValueError:
-            return str(value)
+        for kind in (schema.RelayDomain, Alias):
+            try:
+                return kind.from_json(value).to_text()
+            except ValueError:
+                continue
+        return str(value)
     return str(value) if value not in (None, "") else _("(empty)")
 
 

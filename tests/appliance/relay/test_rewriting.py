@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.policy.verdict import Port
+from appliance.spool.queries import trace
 from tests.support.relay_box import RelayBox
+from tests.support.relay_process import RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Delivered, Plan, SmtpSink
 from tests.support.wait import wait_until
@@ -112,6 +114,9 @@ def test_a_group_reaches_a_mailbox_and_two_servers_each_once(office: Office) -> 
     assert [row["id"] for row in rows] == [first, f"{first}-1", f"{first}-2"]
     step = json.loads(rows[2]["steps"])[-1]
     assert step == ["rewrite", "info@example.com → y@relay.example", "alias info → sales"]
+    for search in (first, f"{first}-1", "INFO@example.com"):
+        traced = office.box.run(office.box.shop.spool.look(lambda db, s=search: trace(db, s)))
+        assert len(traced) == 3, search
     (letter,) = office.outside.messages
     assert letter.data.endswith(LETTER)
     assert letter.data.startswith(b"Delivered-To: info@example.com\r\nReceived: ")
@@ -186,6 +191,42 @@ def test_a_message_that_comes_back_to_its_alias_is_refused(office: Office) -> No
     assert office.write("info@example.com", letter=letter.data) == 554
     office.rules("info: r.johnson")
     assert office.write("info@example.com", letter=letter.data) == 250, "no way out, no circle"
+
+
+@pytest.mark.full
+def test_two_boxes_that_forward_to_each_other_end_the_circle(
+    outside: SmtpSink, tmp_path: Path
+) -> None:
+    one, two = RelayProcess(tmp_path / "one"), RelayProcess(tmp_path / "two")
+    for here, there, name, other in ((one, two, "a", "b"), (two, one, "b", "a")):
+        rendered = here.folder / "run" / "rendered" / "relay.json"
+        document = json.loads(rendered.read_text())
+        document["settings"] |= {
+            "mail.hostname": f"box.{name}.example",
+            "mail.main_domain": f"{name}.example",
+            "rules.aliases": [f"loop: loop@{other}.example"],
+            "outbound.route_overrides": [
+                f"{other}.example|127.0.0.1:{there.port}", f"client.example|{outside.address}",
+            ],
+        }  # fmt: skip
+        rendered.write_text(json.dumps(document))
+        here.start()
+    try:
+        with SmtpClient("127.0.0.1", one.port) as client:
+            answer = client.send_message("a@client.example", ["loop@a.example"], LETTER)
+        assert answer.code == 250
+        (report,) = outside.wait_for_messages(1, timeout_seconds=60)
+    finally:
+        one.stop()
+        two.stop()
+    assert (report.mail_from, report.recipients) == ("", ("a@client.example",))
+    assert b"Action: failed" in report.data
+    assert b"going round in circles" in report.data
+    assert len(outside.messages) == 1
+    log = (tmp_path / "one" / "log" / "mail.log").read_text()
+    assert log.count(" check=alias ") == 1
+    logs = log + (tmp_path / "two" / "log" / "mail.log").read_text()
+    assert logs.count(" event=queued ") == 4, "out, on, and the report by both boxes"
 
 
 @pytest.mark.full
