@@ -123,6 +123,25 @@ def test_a_group_reaches_a_mailbox_and_two_servers_each_once(office: Office) -> 
 
 
 @pytest.mark.full
+def test_a_large_message_is_stored_once_and_read_by_all(office: Office) -> None:
+    office.rules("info: r.johnson, x@away.example", **{"rules.copy_incoming": "archive"})
+    large = LETTER + b"0123456789abcdef\r\n" * 20_000
+    office.inside.plan = Plan(recipient="450 4.2.0 later")
+    assert office.write("info@example.com", letter=large) == 250
+    office.outside.wait_for_messages(1, timeout_seconds=30)
+    assert len(list((office.box.folder / "spool" / "bodies").iterdir())) == 1
+    office.inside.plan = Plan()
+    office.settle()
+    everybody = [*office.inside.messages, *office.outside.messages]
+    assert readers(everybody) == [
+        "archive@example.com", "r.johnson@example.com", "x@away.example",
+    ]  # fmt: skip
+    assert all(message.data.endswith(large) for message in everybody)
+    bodies = office.box.folder / "spool" / "bodies"
+    wait_until(lambda: not list(bodies.iterdir()), what="no body left", timeout_seconds=10)
+
+
+@pytest.mark.full
 def test_a_circle_gives_one_copy_to_each_mailbox(office: Office) -> None:
     office.rules("r.johnson: j.smith, r.johnson", "j.smith: r.johnson")
     assert office.write("j.smith@example.com") == 250
