@@ -108,10 +108,11 @@ def _alias(verbs: Verbs) -> None:
     list_.add_argument("--search", default="", metavar="TEXT")
     add = verbs.verb("add", alias.add, "one more, to one target or several")
     edit = verbs.verb("edit", alias.edit, "other targets, comment or name")
-    for verb, targets in ((add, "+"), (edit, "*")):
+    for verb in (add, edit):
         verb.add_argument("alias")
-        verb.add_argument("targets", nargs=targets, metavar="TARGET")
         verb.add_argument("--comment")
+    add.add_argument("targets", nargs="+", metavar="TARGET")
+    edit.add_argument("--to", nargs="+", metavar="TARGET", dest="targets", help="other targets")
     edit.add_argument("--name", help="the new name")
     verbs.verb("remove", alias.remove, "take one away").add_argument("alias")
     preview = verbs.verb("preview", alias.preview, "where mail to an address finally goes")

@@ -128,7 +128,7 @@ def refuse_boundless(settings: Settings) -> None:
         name, why = trouble
         raise Refused.because(
             "settings.rules.aliases",
-            f"The alias {name} leads to {why}.",
+            f"The alias {name} leads {why}.",
             f"An alias may lead to {MAX_TARGETS} targets in all, over {MAX_DEPTH} aliases in a "
             "row. Make a mailing list of it, or take targets out.",
             "Its mail would reach nobody.",

@@ -71,7 +71,7 @@ def where_it_ends(rules: Rules, recipient: Address) -> Verdict | None:
     """Whether mail for an address of ours arrives anywhere."""
     found = rules.expand(recipient)
     if found.trouble:
-        return defer("alias", replies.TRY_LATER, f"{recipient} leads to {found.trouble}")
+        return defer("alias", replies.TRY_LATER, f"{recipient} leads {found.trouble}")
     if found.targets:
         return None
     why = f"no mailbox {recipient} here"

@@ -120,7 +120,9 @@ class Aliases:
         for depth in range(MAX_DEPTH + 1):
             following: list[tuple[Key, tuple[str, ...]]] = []
             if depth == MAX_DEPTH and level:
-                return Expansion((), is_alias=True, trouble=f"more than {MAX_DEPTH} aliases deep")
+                return Expansion(
+                    (), is_alias=True, trouble=f"over more than {MAX_DEPTH} aliases in a row"
+                )
             for key, via in level:
                 self._collect(found, key, via, accounts, keeps_tag=key == start)
                 for after in self._after[key]:
@@ -128,7 +130,7 @@ class Aliases:
                         visited.add(after)
                         following.append((after, (*via, name_of(after))))
                 if len(found.targets) + len(found.unknown) > MAX_TARGETS:
-                    why = f"more than {MAX_TARGETS} targets"
+                    why = f"to more than {MAX_TARGETS} targets"
                     return Expansion((), is_alias=True, trouble=why)
             level = following
         circle = next((self._circles[key] for key in visited if key in self._circles), ())

@@ -126,14 +126,14 @@ def test_too_many_targets_or_too_deep_a_chain_is_trouble_and_sends_nothing() -> 
     assert table(*chain[1:], f"a{MAX_DEPTH}: ceo").trouble() is None
     deep = table(*chain, f"a{MAX_DEPTH}: ceo")
     assert deep.expand(parse("a0@example.com"), PEOPLE).trouble
-    assert deep.trouble() == ("a0", f"more than {MAX_DEPTH} aliases deep")
+    assert deep.trouble() == ("a0", f"over more than {MAX_DEPTH} aliases in a row")
 
 
 def test_many_targets_that_are_nobody_yet_are_counted_too() -> None:
     half = MAX_TARGETS // 2 + 1
     lines = [f"all: {' '.join(f'p{n}' for n in range(half))}, b"]
     lines.append(f"b: {' '.join(f'q{n}' for n in range(half))}")
-    assert table(*lines).trouble() == ("all", f"more than {MAX_TARGETS} targets")
+    assert table(*lines).trouble() == ("all", f"to more than {MAX_TARGETS} targets")
 
 
 NAMES = ["a", "b", "c", "d", "e", "f"]

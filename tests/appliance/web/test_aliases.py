@@ -83,7 +83,7 @@ def test_an_alias_that_leads_too_far_is_not_saved(box: WebBox, owner: Visitor) -
     rows = [f"a{n},a{n + 1}" for n in range(25)]
     answer = owner.post("/aliases/import", {"rows": "\n".join(rows)}, page="/aliases/")
     assert answer.status_code == 422
-    assert "more than 20 aliases deep" in answer.text
+    assert "over more than 20 aliases in a row" in answer.text
     assert aliases(box) == {}
 
 
