@@ -16,6 +16,7 @@ FLOORS: list[set[str]] = [  # lowest first
         "appliance.spool",
         "appliance.accounts",
         "appliance.certs",
+        "appliance.memory",
         "appliance.storage",
         "appliance.upkeep",
         "appliance.render",

@@ -84,7 +84,7 @@ def _save(context: Context, revision: int, aliases: Iterable[Alias], changed: st
     """Through the steward when it runs; then say where mail goes now."""
     value = [schema.plain(alias) for alias in aliases]
     done: dict[str, Any] = dict(
-        settings_verbs.change(context, {SETTING: value}, base_revision=revision)
+        settings_verbs.put(context, {SETTING: value}, base_revision=revision)
     )
     if changed:
         try:

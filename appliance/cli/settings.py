@@ -37,10 +37,15 @@ def get(context: Context, args: argparse.Namespace) -> None:
 
 def set_(context: Context, args: argparse.Namespace) -> None:
     """Change settings: NAME=VALUE ..., or NAME VALUE."""
-    context.show(change(context, _changes(args.changes)), _as_done)
+    change(context, _changes(args.changes))
 
 
-def change(
+def change(context: Context, changes: Mapping[str, Any]) -> None:
+    """Change settings and say what was changed."""
+    context.show(put(context, changes), _as_done)
+
+
+def put(
     context: Context, changes: Mapping[str, Any], *, base_revision: int | None = None
 ) -> Mapping[str, Any]:
     """Put changes into force, or into the store when nothing runs here."""
@@ -135,6 +140,12 @@ def describe(context: Context, args: argparse.Namespace) -> None:
     """The description of every setting."""
     described = [field.describe() for field in schema.fields()]
     context.show(described, _as_description)
+
+
+def current(context: Context) -> Mapping[str, Any]:
+    """All settings that may be shown, by name."""
+    found: Mapping[str, Any] = shown(context)["settings"]
+    return found
 
 
 def shown(context: Context) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ MAX_FROM_OCTETS = 4096
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ENCODED = re.compile(r"=\?[^?\s]*\?[bBqQ]\?[^?]*\?=")
+_NAME = re.compile(rb"[!-9;-~]+[ \t]*\Z")
 _LETTERS = re.compile(rb"[^a-z0-9-]")
 
 
@@ -102,7 +103,7 @@ def _from_fields(head: bytes) -> Iterator[bytes]:
             raise _Trouble("a line before the From field is no header field")
         if is_from and colon:
             yield raw
-        elif not colon:
+        elif not colon or not _NAME.match(name):
             if lines[0][:4].lower() == b"from":
                 raise _Trouble("a line looks like a From field and is none")
             odd = True

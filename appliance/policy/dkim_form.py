@@ -91,9 +91,10 @@ def without_spaces(value: str) -> str:
 
 
 def unbase64(value: str) -> bytes:
-    """Strict base64 (RFC 6376 §2.10), white space left out. Raises FormError."""
+    """Base64 (RFC 6376 §2.10): white space and the padding may be missing. Raises FormError."""
+    text = without_spaces(value)
     try:
-        return base64.b64decode(without_spaces(value), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise FormError("malformed base64") from error
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from appliance.mail.address import Address, AddressError, domain_key
 from appliance.policy.rewrite import Aliases, Domains, Expansion
+from appliance.policy.sender_lists import Lists
 from appliance.settings.schema import RelayDomain, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,6 +22,7 @@ class Rules:
     max_message_bytes: int
     max_recipients: int
     max_hops: int
+    senders: Lists
     settings: Settings  # the sections that a check reads by itself
     aliases: Aliases
     accounts: frozenset[str] = frozenset()  # the mailboxes' names, in lower case
@@ -45,6 +47,7 @@ class Rules:
             max_message_bytes=mail.max_message_bytes,
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
+            senders=Lists(settings.senders),
             settings=settings,
         )
 

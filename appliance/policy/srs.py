@@ -119,7 +119,7 @@ def _in_time(letters: str, now: datetime) -> bool:
 
 def _unquoted(local: str) -> str:
     """The local part that a quoted string means (RFC 5321 §4.1.2)."""
-    if len(local) < 2 or local[0] != '"':
+    if len(local) < 2 or not local[0] == local[-1] == '"':
         return local
     return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)
 

@@ -76,6 +76,10 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     shop.counters["accepted"] += 1
     for queued in new:
         _log(shop, queued, transaction)
+    if facts.is_ours and shop.memories is not None:
+        shop.memories.learn_correspondents(
+            [str(entry.address) for entry in transaction.envelope.recipients]
+        )
     return replies.QUEUED.naming(queue_id)
 
 

@@ -4,7 +4,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
 from appliance.policy.chain import Chain
@@ -18,6 +18,9 @@ from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
 from appliance.spool.store import Spool
+
+if TYPE_CHECKING:
+    from appliance.relay.memories import Memories
 
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
@@ -40,6 +43,7 @@ class Shop:
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
     counters: Counter[str] = field(default_factory=Counter)
+    memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
     accounts: frozenset[str] = frozenset()  # the mailboxes' names, in lower case
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -24,8 +24,11 @@ from appliance.settings.describe import (
     switch,
     text,
 )
+from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.rules_section import Rewriting
+from appliance.settings.senders import Senders
+from appliance.settings.signing import Signing
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -36,8 +39,8 @@ MIB = 1024 * 1024
 class RelayDomain:
     """A domain whose mail is taken from outside and handed to `host` by SMTP (G4).
 
-    `verify_recipients` is kept for the call-ahead (G6) that the relay does not make yet; the
-    pages do not offer it until then.
+    With `verify_recipients` the next hop is asked, when a recipient is named, whether it
+    exists (call-ahead, G6).
     """
 
     domain: str
@@ -333,8 +336,11 @@ class Settings:
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
     queue: Queue = field(default_factory=Queue)
+    filter: Filter = field(default_factory=Filter)
+    senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
     rules: Rewriting = field(default_factory=Rewriting)
+    signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
@@ -343,8 +349,11 @@ SECTIONS: dict[str, type] = {
     "outbound": Outbound,
     "relay": Relay,
     "queue": Queue,
+    "filter": Filter,
+    "senders": Senders,
     "web": Web,
     "rules": Rewriting,
+    "signing": Signing,
 }
 
 

@@ -27,7 +27,9 @@ from appliance.web import (
     people,
     preferences,
     queue,
+    senders,
     settings_pages,
+    signatures,
     signin,
     style,
     visit,
@@ -79,8 +81,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
-        aliases,
-        landing, preferences,
+        aliases, landing, preferences, signatures, senders,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

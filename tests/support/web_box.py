@@ -84,6 +84,7 @@ class RelayStandIn:
     letters: list[dict[str, Any]] = field(default_factory=list)
     accepting: bool = True
     why: str = ""
+    findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     settings: Callable[[], Settings] | None = None
 
@@ -110,6 +111,7 @@ class RelayStandIn:
                 "held": sum(x["held"] for x in self.letters),
             },
             "counters": {},
+            "findings": self.findings,
         }
 
     async def list(self, request: Request) -> Any:
@@ -153,6 +155,9 @@ class RelayStandIn:
             self.letters = [x for x in self.letters if x not in found]
         return {"count": len(found)}
 
+    async def dnsbl_test(self, request: Request) -> Any:
+        return [{"zone": "bl.example", "ok": False, "why": "lists everybody", "suspended": ""}]
+
     async def reload(self, request: Request) -> Any:
         return {}
 
@@ -173,6 +178,7 @@ class RelayStandIn:
             "queue.show": self.show,
             "reload": self.reload,
             "alias.preview": self.preview,
+            "dnsbl.test": self.dnsbl_test,
             **acts,
         }
 
