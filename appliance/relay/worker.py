@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from appliance.mail.dsn import MAX_RETURNED_BYTES, Kind
-from appliance.relay import outcome, targets
+from appliance.relay import outcome, rewriting, targets
 from appliance.relay.destinations import MAX_WAITING_PER_DESTINATION, Destination, Roster
 from appliance.relay.outcome import Judgement
 from appliance.relay.reasons import DeliveryTrouble, Say
@@ -402,14 +402,17 @@ class Lane:
             schedule.final_attempt(shop.plan, message.received_at),
         )
         return [
-            bounce.report(
-                kind,
-                message,
-                fates,
-                head=head,
-                content=content,
-                report_id=shop.ids.next(),
-                reporter=reporter,
+            rewriting.to_real_sender(
+                shop,
+                bounce.report(
+                    kind,
+                    message,
+                    fates,
+                    head=head,
+                    content=content,
+                    report_id=shop.ids.next(),
+                    reporter=reporter,
+                ),
             )
             for kind, fates in due
         ]

@@ -26,6 +26,7 @@ from appliance.settings.describe import (
 )
 from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.rules_section import Rewriting
 from appliance.settings.senders import Senders
 from appliance.settings.signing import Signing
 from appliance.settings.submission import Submission
@@ -340,6 +341,7 @@ class Settings:
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    rules: Rewriting = field(default_factory=Rewriting)
     signing: Signing = field(default_factory=Signing)
 
 
@@ -353,6 +355,7 @@ SECTIONS: dict[str, type] = {
     "filter": Filter,
     "senders": Senders,
     "web": Web,
+    "rules": Rewriting,
     "signing": Signing,
 }
 
