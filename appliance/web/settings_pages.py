@@ -66,6 +66,8 @@ SCREENS = (
         ),
         (
             "outbound.tls",
+            "outbound.dane",
+            "delivery.lmtp",
             "outbound.connect_timeout_seconds",
             "outbound.reply_timeout_seconds",
             "outbound.connections_per_destination",
