@@ -21,6 +21,7 @@ class Kind(StrEnum):
     FAILED = "failed"
     DELAYED = "delayed"
     RELAYED = "relayed"
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ _SUBJECTS = {
     Kind.FAILED: "Undelivered: your message could not be delivered",
     Kind.DELAYED: "Delayed: your message has not been delivered yet",
     Kind.RELAYED: "Passed on: your message was handed to the next mail server",
+    Kind.DELIVERED: "Delivered: your message has arrived",
 }
 _OPENINGS = {
     Kind.FAILED: "Your message could not be delivered to the recipients below.\r\n"
@@ -57,6 +59,7 @@ _OPENINGS = {
     "You need not send it again: it will be tried further{until}.",
     Kind.RELAYED: "Your message was passed on to a mail server that does not confirm delivery.\r\n"
     "You will hear nothing further unless it fails there.",
+    Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
 }
 
 

@@ -16,6 +16,7 @@ from appliance.memory.sts_cache import StsCache
 from appliance.memory.tls_results import TlsResult, TlsResults
 from appliance.policy import dane, mta_sts
 from appliance.policy.mta_sts import Policy
+from appliance.relay.lmtp import LmtpConnection
 from appliance.relay.reasons import DeliveryTrouble, Say
 from appliance.relay.router import Kind, Route, Tls
 from appliance.relay.smtp_out import Connection, Demand, Patience
@@ -110,6 +111,8 @@ class Protection:
     async def connect(self, way: Way, target: Target, patience: Patience) -> Connection:
         """Open a connection as it must be. Raises DeliveryTrouble."""
         route, policy = way.route, way.policy_in_force
+        if route.kind is Kind.MAILBOX:
+            return await LmtpConnection.open(target, route, patience)
         if route.kind is not Kind.MX or route.tls is Tls.NONE:
             return await Connection.open(target, route, patience)
         demand = await self._by_dane(target)

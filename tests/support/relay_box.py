@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from appliance.base.clock import SystemClock
+from appliance.base.clock import Clock, SystemClock
 from appliance.dns.resolver import FakeResolver
 from appliance.policy.verdict import Port
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
 from appliance.relay.shop import Shop
-from appliance.relay.worker import Worker
+from appliance.relay.worker import Outside, Worker
 from appliance.settings import schema
 from appliance.spool.bodies import Disk, RealDisk
 from appliance.spool.store import Spool
@@ -47,6 +47,8 @@ class RelayBox:
         certificate: tuple[Path, Path] | None = None,
         disk: Disk | None = None,
         deliver: bool = True,
+        clock: Clock | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.folder = folder
         self.log: list[str] = []
@@ -55,6 +57,8 @@ class RelayBox:
         self._certificate = certificate or (None, None)
         self._disk = disk or RealDisk()
         self._deliver = deliver
+        self._clock = clock or SystemClock()
+        self._outside = outside
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._sockets = {port: [loopback_socket(0)] for port in Port}
@@ -103,13 +107,13 @@ class RelayBox:
                 sock.close()
 
     async def _start(self) -> None:
-        clock = SystemClock()
+        clock = self._clock
         spool = await Spool.open(self.folder / "spool", clock=clock, disk=self._disk)
         log = MailLog(echo=False)
         log.listeners.append(self.log.append)
         self.shop = Shop(spool=spool, clock=clock, resolver=self._resolver, log=log)
         self.shop.take(self.settings, accepting=True)
-        self.worker = Worker(self.shop)
+        self.worker = Worker(self.shop, self._outside)
         self.listener = Listener(self.shop, self._sockets)
         await self.listener.open(*self._certificate)
         if self._deliver:
