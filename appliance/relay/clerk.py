@@ -196,7 +196,8 @@ class Clerk:
         except (LookupError, OSError) as error:
             _log.warning("the message %s cannot be returned: %s", message.queue_id, error)
             return b"", b""
-        return head, head if message.size + len(message.trace) <= MAX_RETURNED_BYTES else b""
+        size = message.size - message.skip + len(message.trace)
+        return head, head if size <= MAX_RETURNED_BYTES else b""
 
     def _write_log(self, message: QueuedMessage, judgement: Judgement) -> None:
         for entry, found in zip(judgement.recipients, judgement.outcomes, strict=True):

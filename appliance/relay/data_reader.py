@@ -95,6 +95,12 @@ class Content:
             return None
         return self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
 
+    def read(self) -> bytes:
+        """All of the content, for the checks that must see it. Raises OSError."""
+        if self.file is None:
+            return self.body() or b""
+        return self.file.read_back()
+
     def hand_over(self) -> BodyFile | None:
         """Give the file away; it is the spool's to look after from now on."""
         file, self.file = self.file, None

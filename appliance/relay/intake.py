@@ -6,8 +6,15 @@ from appliance.mail import message, trace
 from appliance.mail import reply as replies
 from appliance.mail.envelope import Envelope
 from appliance.mail.reply import Reply
-from appliance.policy import chain
-from appliance.policy.verdict import Facts, Stage, Verdict, defer, reject
+from appliance.policy.verdict import (
+    Disposition,
+    Facts,
+    Stage,
+    Verdict,
+    defer,
+    reject,
+    steps_to_json,
+)
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -39,7 +46,10 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         envelope=transaction.envelope,
         received_at=shop.clock.now(),
         size=content.size,
-        trace=trace_fields(shop, transaction),
+        trace=trace_fields(shop, transaction) + b"".join(facts.fields) + (facts.new_head or b""),
+        skip=len(content.head) if facts.new_head is not None else 0,
+        held=facts.disposition is Disposition.QUARANTINE,
+        steps=_steps(transaction),
         body=content.body(),
         body_file=content.hand_over(),
         direction="outgoing" if facts.is_ours else "incoming",
@@ -75,7 +85,8 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts, content = transaction.facts, transaction.content
     facts.size = content.size
     facts.received_count = message.count_received(content.head)
-    return await chain.run(Stage.CONTENT, facts, shop.rules, shop.resolver)
+    facts.message = content
+    return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
 def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
@@ -95,6 +106,17 @@ def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
         only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
     )
     return trace.received(hop, shop.clock.now())
+
+
+def _steps(transaction: Transaction) -> tuple[str, ...]:
+    """What the ledger keeps of the trace, for each recipient."""
+    steps = transaction.facts.steps
+    if not any(step.recipient for step in steps):
+        return (steps_to_json(steps),)
+    return tuple(
+        steps_to_json(steps, lambda step, name=str(entry.address): step.recipient in ("", name))
+        for entry in transaction.envelope.recipients
+    )
 
 
 def _naming(reply: Reply, queue_id: str) -> Reply:

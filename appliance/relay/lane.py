@@ -136,7 +136,7 @@ class Lane:
         parcel = Parcel(
             message.envelope,
             [entry.recipient for entry in message.recipients],
-            message.size + len(message.trace),
+            message.size - message.skip + len(message.trace),
             has_utf8_header=head_is_utf8,
         )
         content = self._shop.spool.whole(message)

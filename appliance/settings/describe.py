@@ -1,19 +1,55 @@
-"""The makers of settings' descriptions, one for each kind of value."""
+"""How a setting is described: the makers that the sections under `settings/` are written with."""
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.settings import parse
 from appliance.settings.parse import JSON
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The description of one setting.
+
+    `kind` is one of bool, int, text, choice, list; `unit` is what the number counts
+    (seconds, bytes, minutes) or empty; `item` describes one entry of a list.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    default: JSON
+    label: str
+    help: str
+    parse: Callable[[JSON], Any] = field(repr=False)
+    secret: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    item: str = ""
+
+    def describe(self) -> dict[str, JSON]:
+        """This description as JSON, as `pennypost settings schema --json` prints it."""
+        return {
+            "name": self.name,
+            "type": self.kind,
+            "unit": self.unit,
+            "default": plain(self.default),
+            "label": self.label,
+            "help": self.help,
+            "secret": self.secret,
+            "choices": list(self.choices),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "item": self.item,
+        }
+
+
 def setting(
     default: Any, label: str, help: str, kind: str, parser: Callable[[JSON], Any], **more: Any
 ) -> Any:
-    """A dataclass field that bears its description."""
     return field(
         default=default,
         metadata={"label": label, "help": help, "kind": kind, "parse": parser, **more},
@@ -37,7 +73,7 @@ def choice(default: str, choices: tuple[str, ...], label: str, help: str) -> Any
     return setting(default, label, help, "choice", parse.choice(*choices), choices=choices)
 
 
-def list_(
+def list_of(
     default: tuple[Any, ...],
     item: Callable[[JSON], Any],
     of: str,
@@ -46,3 +82,12 @@ def list_(
     **more: Any,
 ) -> Any:
     return setting(default, label, help, "list", parse.many(item), item=of, **more)
+
+
+def plain(value: Any) -> JSON:
+    """A setting's value as JSON types."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value

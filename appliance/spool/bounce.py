@@ -1,7 +1,8 @@
 """Which reports are due after an attempt, and the reports themselves (RFC 3461 §5, RFC 3464).
 
-Never to the null reverse-path: a report about a report would go round for ever. Nothing that
-could have been refused at RCPT comes here, so strangers get no letters they did not cause.
+Never to the null reverse-path: a report about a report would go round for ever. Nor to a sender
+whose domain says that the message was not from there (SPF): strangers get no letters that they
+did not cause. Nothing that could have been refused at RCPT comes here.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Reporter:
 
 def wanted(kind: Kind, message: QueuedMessage, fates: Sequence[Fate]) -> tuple[Fate, ...]:
     """Those of the fates that the sender wants to hear of."""
-    if message.envelope.mail_from is None:
+    if message.envelope.mail_from is None or message.no_reports:
         return ()
     return tuple(fate for fate in fates if fate.recipient.wants(_WISHES[kind]))
 

@@ -83,7 +83,13 @@ class Spool:
         return await asyncio.shield(asyncio.create_task(self._put(messages)))
 
     async def _put(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
-        files = [message.body_file for message in messages if message.body_file is not None]
+        files = list(
+            {
+                id(message.body_file): message.body_file
+                for message in messages
+                if message.body_file is not None
+            }.values()
+        )
         writing: asyncio.Future[list[QueuedMessage]] | None = None
         try:
             for body in files:
@@ -158,15 +164,19 @@ class Spool:
         return await self._for_delivery.ask(lambda db: rows.next_due(db, to_seconds(now)))
 
     async def content(self, message: QueuedMessage) -> AsyncIterator[bytes]:
-        """The body in blocks, without our trace fields. Raises OSError when the file is gone."""
+        """The content in blocks, but for what our trace fields put in front or stand for.
+
+        Raises OSError when the file is gone.
+        """
         if message.body is not None:
-            yield message.body
+            yield message.body[message.skip :]
         elif message.body_file:
-            source = bodies.blocks(self.bodies / message.body_file)
+            source = bodies.blocks(self.bodies / message.body_file, message.skip)
             while block := await asyncio.to_thread(next, source, b""):
                 yield block
         else:
-            yield await self._for_delivery.ask(lambda db: rows.body(db, message.id))
+            body = await self._for_delivery.ask(lambda db: rows.body(db, message.id))
+            yield body[message.skip :]
 
     async def whole(self, message: QueuedMessage) -> AsyncIterator[bytes]:
         """What goes on the wire: our trace fields, then the content as it came."""
