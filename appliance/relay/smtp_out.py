@@ -292,11 +292,14 @@ class Connection:
         if not mail.is_good or not any(reply.is_good for reply in rcpts):
             await self._take_back(data)
             return [result_of(mail if not mail.is_good else reply) for reply in rcpts]
+        if data.code < 400 and data.code != 354:
+            raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply=str(data))
         if data.code != 354:
             return [result_of(data if reply.is_good else reply) for reply in rcpts]
         end = await self._send(content)
         if before_dot is not None:
             await before_dot
+        await self._refused_early()
         self._writer.write(end)
         return await self._taken(rcpts)
 
@@ -327,12 +330,21 @@ class Connection:
                 raise error from None
             raise _refused(said) from error
 
+    async def _refused_early(self) -> None:
+        """A server may refuse while the content is under way; nothing else is said by then."""
+        if trouble := wire.unasked(self._reader):
+            if trouble.reply[:1] in ("4", "5"):
+                raise _refused(await self._read())
+            raise trouble
+
     async def _ask(self, commands: list[str]) -> list[ServerReply]:
         """Send commands and read their replies, in one go where the server allows it.
 
         Without PIPELINING, what follows a refused command is not sent; its reply is the refusal.
         """
         if "PIPELINING" in self.extensions:
+            if trouble := wire.unasked(self._reader):
+                raise trouble
             self._writer.write("".join(f"{command}\r\n" for command in commands).encode())
             return [await self._read() for _ in commands]
         replies = [await self._say(commands[0])]
@@ -403,6 +415,8 @@ class Connection:
     async def _say(self, command: str) -> ServerReply:
         if "\r" in command or "\n" in command:
             raise DeliveryTrouble(Say.INTERNAL, permanent=True, status="5.5.2")
+        if trouble := wire.unasked(self._reader):
+            raise trouble
         self._writer.write(f"{command}\r\n".encode())
         return await self._read()
 
