@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = Verbs(top, common)
     _settings(verbs.group("settings", "look at and change settings"))
     _queue(verbs.group("queue", "mail that waits"))
+    smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
+    smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
     verbs.verb("trace", queue.trace, "what became of a message").add_argument(
         "search", help="queue id or address"
     )
