@@ -84,6 +84,9 @@ class Clerk:
         finally:
             self._roster.finish(message)
             self._on_room(destination)
+            held = self._held.get(message.id)
+            if held and self._roster.of_message(message.id) <= len(held.message.recipients):
+                self._release(message.id)  # nobody else is on the way any more
 
     # Waiting for a message's other parcels
 

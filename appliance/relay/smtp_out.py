@@ -146,7 +146,7 @@ class Connection:
 
     async def quit(self) -> None:
         """End politely, if that can be done quickly."""
-        if self.is_usable:
+        if self.is_usable and hasattr(self, "_writer"):
             with contextlib.suppress(DeliveryTrouble, OSError, TimeoutError, ssl.SSLError):
                 async with asyncio.timeout(2):
                     await self._say("QUIT")
