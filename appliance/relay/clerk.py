@@ -92,7 +92,7 @@ class Clerk:
 
     def _is_for_later(self, message: QueuedMessage, judgement: Judgement) -> bool:
         """Whether something is to be reported while others of the message are on their way."""
-        if not any(
+        if not judgement.fates or not any(
             bounce.wanted(kind, message, judgement.fates.get(kind, ())) for kind in _TOGETHER
         ):
             return False

@@ -63,9 +63,10 @@ def unasked(reader: asyncio.StreamReader) -> DeliveryTrouble | None:
     Replies that came before their command would be taken for answers to it; so a server could
     "take" a message that it never saw.
     """
-    waiting = bytes(reader._buffer[:80])  # type: ignore[attr-defined]
-    if not waiting:
+    buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
+    if not buffer:
         return None
+    waiting = bytes(buffer[:80])
     shown = clean(waiting.split(b"\n")[0].decode("utf-8", "replace"))
     if waiting.startswith(b"421"):  # RFC 5321 §3.8: that it may say at any time, and closes
         return DeliveryTrouble(Say.LOST, status="4.4.2", reply=shown)
