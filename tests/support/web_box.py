@@ -81,6 +81,7 @@ class RelayStandIn:
     letters: list[dict[str, Any]] = field(default_factory=list)
     accepting: bool = True
     why: str = ""
+    trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -107,6 +108,9 @@ class RelayStandIn:
             },
             "counters": {},
         }
+
+    async def test_smarthost(self, request: Request) -> Any:
+        return list(self.trial)
 
     async def list(self, request: Request) -> Any:
         found = self._matching(request.args)
@@ -157,6 +161,7 @@ class RelayStandIn:
             ("queue.send", "queue.hold", "queue.release", "queue.delete"), self.act
         )
         return {
+            "smarthost.test": self.test_smarthost,
             "status": self.status,
             "queue.list": self.list,
             "queue.show": self.show,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from appliance.relay import smarthost
 from appliance.relay.worker import Outside
 from appliance.settings import schema
 from tests.support.relay_box import RelayBox
+from tests.support.relay_process import ROOT, RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.tls import Authority
@@ -36,6 +39,7 @@ def settings(sink: SmtpSink, tls: str, **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tls", ["opportunistic", "required", "implicit"])
 @pytest.mark.parametrize("offered", ["PLAIN LOGIN", "LOGIN"])
 def test_all_mail_goes_through_it_encrypted_and_signed_in(
@@ -106,6 +110,32 @@ def test_the_trial_names_the_step_that_fails(
         assert all(result == Result.OK for _, result, _ in before)
         assert (last[0], last[1]) == (step, Result.BAD)
         assert words in last[2]
+
+
+@pytest.mark.full
+def test_the_command_line_tries_it(tmp_path: Path) -> None:
+    with SmtpSink() as sink:
+        made = settings(
+            sink, "opportunistic", outbound__smarthost_host=sink.host, outbound__smarthost_user=""
+        )
+        relay = RelayProcess(tmp_path, made)
+        relay.start()
+        command = [sys.executable, "-m", "appliance.cli", "--run", str(relay.socket_path.parent)]
+        try:
+            good = subprocess.run(
+                [*command, "smarthost", "test"], cwd=ROOT, capture_output=True, text=True
+            )
+            sink.go_down()
+            bad = subprocess.run(
+                [*command, "smarthost", "test"], cwd=ROOT, capture_output=True, text=True
+            )
+        finally:
+            relay.stop()
+    assert good.returncode == 0, good.stderr
+    assert "ok   The smarthost answers.\n" in good.stdout
+    assert "warn The connection is not encrypted." in good.stdout
+    assert bad.returncode == 1
+    assert "bad  The next mail server refuses connections" in bad.stdout
 
 
 def test_there_is_no_trial_without_a_smarthost() -> None:

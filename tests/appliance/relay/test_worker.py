@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from appliance.base.clock import FakeClock
+from appliance.dns.resolver import FakeResolver
 from appliance.mail.address import parse
 from appliance.mail.envelope import Envelope, Recipient
 from appliance.relay.destinations import Pauses
 from appliance.relay.reasons import DeliveryTrouble, Say
 from appliance.relay.router import Kind, Route, Tls
 from appliance.relay.smtp_out import Connection
+from appliance.relay.worker import Outside
 from appliance.spool.model import NewMessage
 from tests.support.relay_box import RelayBox
 from tests.support.smtp_client import SmtpClient
@@ -132,6 +134,7 @@ def test_a_pause_grows_and_one_success_ends_it() -> None:
     assert pauses.current(route, now) is None
 
 
+@pytest.mark.full
 def test_a_server_that_bears_few_connections_gets_few_and_all_the_mail(
     tmp_path: Path, sink: SmtpSink
 ) -> None:
@@ -165,6 +168,7 @@ def test_refusals_at_several_destinations_come_back_in_one_report(
         assert len(sink.messages) == 1
 
 
+@pytest.mark.full
 def test_a_refusal_does_not_wait_for_ever_for_a_slow_destination(
     tmp_path: Path, sink: SmtpSink, home: SmtpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +218,7 @@ async def _start(box: RelayBox) -> None:
     box.worker.start()
 
 
+@pytest.mark.full
 def test_wishes_for_reports_go_on_to_a_hop_that_knows_them(tmp_path: Path, sink: SmtpSink) -> None:
     sink.plan = Plan(extensions=("DSN",))
     with (
@@ -238,6 +243,7 @@ def test_wishes_for_reports_go_on_to_a_hop_that_knows_them(tmp_path: Path, sink:
     )
 
 
+@pytest.mark.full
 def test_no_transaction_has_more_recipients_than_every_server_takes(
     tmp_path: Path, sink: SmtpSink
 ) -> None:
@@ -248,6 +254,52 @@ def test_no_transaction_has_more_recipients_than_every_server_takes(
         got = sink.wait_for_messages(3, timeout_seconds=30)
         assert sorted(len(one.recipients) for one in got) == [50, 100, 100]
         assert sorted(name for one in got for name in one.recipients) == sorted(to)
+
+
+@pytest.mark.full
+def test_an_address_that_does_not_answer_gives_way_to_the_next(
+    tmp_path: Path, sink: SmtpSink
+) -> None:
+    resolver = FakeResolver(
+        MX={"far.example": [(10, "mx.far.example"), (20, "backup.far.example")]},
+        AAAA={"mx.far.example": ["::1"]},  # nobody listens there
+        A={"mx.far.example": ["127.0.0.9"], "backup.far.example": ["127.0.0.1"]},
+    )
+    settings = {"mail.relay_domains": [], "relay.trusted_networks": ["127.0.0.1/32"]}
+    outside = Outside(mx_port=sink.port, is_own=lambda address: False)
+    with RelayBox(tmp_path, settings, resolver=resolver, outside=outside) as box:
+        send(box, "b@far.example", times=3)
+        sink.wait_for_messages(3, timeout_seconds=30)
+        wait_until(lambda: len(box.events("delivered")) == 3, what="the log", timeout_seconds=30)
+        assert "backup.far.example[127.0.0.1]" in box.events("delivered")[0]
+        assert not box.events("deferred")
+        assert box.run(_failures(box)) == 0
+
+
+async def _failures(box: RelayBox) -> int:
+    return len(box.worker._pauses._paused)
+
+
+@pytest.mark.full
+def test_a_domain_that_leads_back_here_is_given_up_with_the_reason(
+    tmp_path: Path, sink: SmtpSink, home: SmtpSink
+) -> None:
+    """Behind an address translation the box does not know its public address: its own name in
+    the answer to EHLO tells."""
+    resolver = FakeResolver(MX={"loop.example": [(10, "mx.x")]}, A={"mx.x": ["127.0.0.1"]})
+    settings = {
+        "mail.hostname": "sink.example.com",
+        "mail.relay_domains": [],
+        "relay.trusted_networks": ["127.0.0.1/32"],
+        "outbound.route_overrides": [f"client.example|{home.address}"],
+    }
+    outside = Outside(mx_port=sink.port, is_own=lambda address: False)
+    with RelayBox(tmp_path, settings, resolver=resolver, outside=outside) as box:
+        send(box, "b@loop.example")
+        (report,) = home.wait_for_messages(1, timeout_seconds=30)
+    assert b"Status: 5.4.6" in report.data
+    assert b"names this box as its mail server" in report.data
+    assert sink.messages == []
 
 
 # -- five days ------------------------------------------------------------------------
