@@ -1,7 +1,7 @@
 """One connection to one destination, and the messages that go over it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from appliance.relay import outcome, targets
@@ -33,6 +33,7 @@ class Office:
     protection: Protection
     pauses: Pauses
     is_own: IsOwn
+    let_in: Callable[[Destination], None]
     cafile: str = ""
     deaf: dict[str, float] = field(default_factory=dict)  # addresses, until when
 
@@ -169,6 +170,7 @@ class Lane:
             self._is_connected = True
             self._destination.connected += 1
             office.pauses.succeeded(route)
+            office.let_in(self._destination)
             return self._connection
         raise worst
 

@@ -30,6 +30,7 @@ from appliance.spool.model import QueuedMessage, QueuedRecipient
 
 SCAN_LIMIT = 500
 LONGEST_SLEEP_SECONDS = 30.0
+LANES_BEFORE_ANSWER = 2
 LOOK_AGAIN_SECONDS = 2.0
 MAX_RECIPIENTS_PER_TRANSACTION = 100  # more than that a server need not take (RFC 5321 §4.5.3.1.8)
 _log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Worker:
             self.protection,
             self._pauses,
             outside.is_own,
+            self._let_in,
             outside.cafile,
         )
         self._set_up()
@@ -235,13 +237,20 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     def _most_lanes(self, destination: Destination) -> int:
-        """One where it failed the last time; what it bears, when it has shown that."""
+        """One where it failed the last time, few until somebody was let in (so that those who
+        never answer do not use up the connections), then what it bears."""
         if self._pauses.is_doubtful(destination.route):
             return 1
+        allowed = self._shop.settings.outbound.connections_per_destination
         if not destination.connected:
             destination.most_lanes = 0
-        allowed = self._shop.settings.outbound.connections_per_destination
+            return min(allowed, LANES_BEFORE_ANSWER)
         return min(allowed, destination.most_lanes or allowed)
+
+    def _let_in(self, destination: Destination) -> None:
+        """It answers: more lanes, for as much as waits."""
+        for _ in range(min(self._most_lanes(destination), destination.waiting.qsize())):
+            self._staff(destination)
 
     async def _run_lane(self, destination: Destination) -> None:
         try:
