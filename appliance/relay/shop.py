@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
 from appliance.policy.chain import Chain
@@ -16,6 +16,9 @@ from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
 from appliance.spool.store import Spool
+
+if TYPE_CHECKING:
+    from appliance.relay.memories import Memories
 
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
@@ -38,6 +41,7 @@ class Shop:
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
     counters: Counter[str] = field(default_factory=Counter)
+    memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
 
     def __post_init__(self) -> None:

@@ -82,6 +82,7 @@ class RelayStandIn:
     accepting: bool = True
     why: str = ""
     trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
+    findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -107,6 +108,7 @@ class RelayStandIn:
                 "held": sum(x["held"] for x in self.letters),
             },
             "counters": {},
+            "findings": self.findings,
         }
 
     async def test_smarthost(self, request: Request) -> Any:
@@ -153,6 +155,9 @@ class RelayStandIn:
             self.letters = [x for x in self.letters if x not in found]
         return {"count": len(found)}
 
+    async def dnsbl_test(self, request: Request) -> Any:
+        return [{"zone": "bl.example", "ok": False, "why": "lists everybody", "suspended": ""}]
+
     async def reload(self, request: Request) -> Any:
         return {}
 
@@ -166,6 +171,7 @@ class RelayStandIn:
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
+            "dnsbl.test": self.dnsbl_test,
             **acts,
         }
 
