@@ -22,6 +22,7 @@ class Kind(StrEnum):
     DELAYED = "delayed"
     RELAYED = "relayed"
     EXPANDED = "expanded"
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ _SUBJECTS = {
     Kind.DELAYED: "Delayed: your message has not been delivered yet",
     Kind.RELAYED: "Passed on: your message was handed to the next mail server",
     Kind.EXPANDED: "Passed on: your message was sent to everybody behind an address",
+    Kind.DELIVERED: "Delivered: your message has arrived",
 }
 _OPENINGS = {
     Kind.FAILED: "Your message could not be delivered to the recipients below.\r\n"
@@ -61,6 +63,7 @@ _OPENINGS = {
     "You will hear nothing further unless it fails there.",
     Kind.EXPANDED: "Your message has arrived at an address that stands for several people.\r\n"
     "It was sent on to each of them. You will hear nothing further unless that fails.",
+    Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
 }
 
 

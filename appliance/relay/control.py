@@ -12,6 +12,7 @@ from appliance.memory.sent_book import Brake
 from appliance.memory.throttle import Throttle
 from appliance.policy import alias_preview
 from appliance.policy.people import login_of
+from appliance.relay import smarthost
 from appliance.relay.listener import Listener
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
@@ -52,6 +53,7 @@ class Control:
             "queue.hold": self.hold,
             "queue.release": self.release,
             "queue.delete": self.delete,
+            "smarthost.test": self.test_smarthost,
             "reload": self.reload,
             "trace": self.trace,
             "alias.preview": self.alias_preview,
@@ -163,6 +165,12 @@ class Control:
         for _, queue_id in gone:
             self._shop.log.event(queue_id, "deleted", by=author)
         return {"count": len(gone)}
+
+    async def test_smarthost(self, request: Request) -> JSON:
+        """Try the smarthost that is set, without sending anything."""
+        shop = self._shop
+        found = await smarthost.check(shop.settings, shop.resolver, shop.hostname)
+        return [finding.to_json() for finding in found]
 
     async def reload(self, request: Request) -> JSON:
         """Read settings, facts and certificate anew."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.delivery import Delivery
 from appliance.settings.describe import (
     Field,
     choice,
@@ -203,6 +204,13 @@ class Outbound:
         "Encryption to other servers",
         "opportunistic: encrypted whenever the other server offers it.",
     )
+    dane: str = choice(
+        "auto",
+        ("auto", "off"),
+        "Keys in the DNS (DANE)",
+        "auto: where a domain's signed DNS names its mail server's key, only that server gets "
+        "the mail.",
+    )
     connect_timeout_seconds: int = number(
         30, 1, 600, "seconds", "Wait for a connection", "Then the next address is tried."
     )
@@ -335,6 +343,7 @@ class Settings:
     box: Box = field(default_factory=Box)
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
+    delivery: Delivery = field(default_factory=Delivery)
     relay: Relay = field(default_factory=Relay)
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
@@ -349,6 +358,7 @@ SECTIONS: dict[str, type] = {
     "box": Box,
     "mail": Mail,
     "outbound": Outbound,
+    "delivery": Delivery,
     "relay": Relay,
     "submission": Submission,
     "queue": Queue,

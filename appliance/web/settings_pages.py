@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.base.finding import Finding, Refused, Result
+from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.settings import checks, schema
 from appliance.settings.rules_section import Alias
 from appliance.settings.senders import SenderEntry
@@ -29,6 +29,7 @@ from appliance.web.words import parse_time
 pages = Blueprint("settings", __name__, url_prefix="/settings")
 RELAYS = "mail.relay_domains"
 HIDDEN = "(kept secret)"
+TRIAL_TIMEOUT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ SCREENS = (
         ),
         (
             "outbound.tls",
+            "outbound.dane",
+            "delivery.lmtp",
             "outbound.connect_timeout_seconds",
             "outbound.reply_timeout_seconds",
             "outbound.connections_per_destination",
@@ -206,6 +209,7 @@ def _page(
     entries: Mapping[str, Entry],
     rows: list[Row],
     finding: Finding | None = None,
+    trial: Sequence[Finding] = (),
     list_tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     s = services()
@@ -219,6 +223,7 @@ def _page(
         entries=entries,
         rows=rows,
         finding_shown=finding,
+        trial=trial,
         wrong=any(e.error for e in entries.values()) or any(r.error for r in rows),
         enabled=enabled,
         mail_state=state,
@@ -286,6 +291,19 @@ def _blame_rows(rows: list[Row], finding: Finding) -> list[Row]:
         else row
         for row in rows
     ]
+
+
+@pages.post("/outgoing/test")
+def try_smarthost() -> str:
+    """A1's test button: the steps of a delivery through the smarthost that is in use."""
+    screen = BY_NAME["outgoing"]
+    revision, values = stored()
+    try:
+        answer = services().relay.ask("smarthost.test", timeout_seconds=TRIAL_TIMEOUT_SECONDS)
+        trial = [Finding.from_json(found) for found in answer]
+    except PennypostError as error:
+        trial = [error.finding]
+    return _page(screen, revision, forms.fill(screen.all, values), [], trial=trial)
 
 
 @pages.post("/mail/switch")

@@ -27,7 +27,7 @@ from appliance.relay.mail_log import MailLog
 from appliance.relay.memories import Memories
 from appliance.relay.shop import Shop
 from appliance.relay.sign_in import SignIn
-from appliance.relay.worker import Worker
+from appliance.relay.worker import Outside, Worker
 from appliance.settings import schema
 from appliance.spool.bodies import Disk, RealDisk
 from appliance.spool.store import Spool
@@ -65,6 +65,7 @@ class RelayBox:
         deliver: bool = True,
         accounts: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        outside: Outside | None = None,
     ) -> None:
         """`accounts` are names and passwords of people who may sign in."""
         self.folder = folder
@@ -76,6 +77,7 @@ class RelayBox:
         self._certificate = certificate or (None, None)
         self._disk = disk or RealDisk()
         self._deliver = deliver
+        self._outside = outside
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._sockets = {port: [loopback_socket(0)] for port in Port}
@@ -142,7 +144,7 @@ class RelayBox:
         self.shop.take(self.settings, accepting=True)
         if self._accounts:
             self._open_accounts()
-        self.worker = Worker(self.shop)
+        self.worker = Worker(self.shop, self._outside)
         self.listener = Listener(self.shop, self._sockets)
         await self.listener.open(*self._certificate)
         if self._deliver:

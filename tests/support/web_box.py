@@ -27,6 +27,7 @@ from appliance.base.control import Request, serve
 from appliance.base.finding import Refused
 from appliance.dns.resolver import FakeResolver, Resolver
 from appliance.policy import alias_preview
+from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.render.apply import Applier
 from appliance.render.claim import ClaimFiles
@@ -34,6 +35,7 @@ from appliance.render.effects import Machine
 from appliance.render.facts import Place
 from appliance.render.folders import make_folders
 from appliance.render.main import boot, claim_of, keystore_of
+from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward.actions import Steward
@@ -84,6 +86,7 @@ class RelayStandIn:
     letters: list[dict[str, Any]] = field(default_factory=list)
     accepting: bool = True
     why: str = ""
+    trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
     findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     settings: Callable[[], Settings] | None = None
@@ -113,6 +116,9 @@ class RelayStandIn:
             "counters": {},
             "findings": self.findings,
         }
+
+    async def test_smarthost(self, request: Request) -> Any:
+        return list(self.trial)
 
     async def list(self, request: Request) -> Any:
         found = self._matching(request.args)
@@ -165,7 +171,8 @@ class RelayStandIn:
         """The product's own sentences, on a box with the mailboxes anna and bert."""
         if self.settings is None:
             return []
-        rules = Rules.from_settings(self.settings(), frozenset({"anna", "bert"}))
+        settings = schema.from_json({"delivery.lmtp": "127.0.0.1:24"}, self.settings())
+        rules = Rules.from_settings(settings, People.of([Person("anna"), Person("bert")]))
         return [alias_preview.preview(rules, name).to_json() for name in request.args["aliases"]]
 
     def handlers(self) -> dict[str, Any]:
@@ -173,6 +180,7 @@ class RelayStandIn:
             ("queue.send", "queue.hold", "queue.release", "queue.delete"), self.act
         )
         return {
+            "smarthost.test": self.test_smarthost,
             "status": self.status,
             "queue.list": self.list,
             "queue.show": self.show,
@@ -298,8 +306,6 @@ class WebBox:
         self.app.testing = False  # errors become pages, as on the box
 
     def settings(self) -> dict[str, Any]:
-        from appliance.settings import schema
-
         return schema.to_json(self.store.current()[1])
 
     def visitor(self, peer: str = "192.168.1.20", *, https: bool = False) -> Visitor:
