@@ -27,6 +27,7 @@ from appliance.settings.describe import (
 from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.senders import Senders
+from appliance.settings.signing import Signing
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -337,6 +338,7 @@ class Settings:
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
@@ -348,6 +350,7 @@ SECTIONS: dict[str, type] = {
     "filter": Filter,
     "senders": Senders,
     "web": Web,
+    "signing": Signing,
 }
 
 

@@ -28,6 +28,7 @@ from appliance.web import (
     queue,
     senders,
     settings_pages,
+    signatures,
     signin,
     style,
     visit,
@@ -79,7 +80,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, settings_pages, senders, queue, dns_guide, people, manual, style, api,
-        landing, preferences,
+        landing, preferences, signatures,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

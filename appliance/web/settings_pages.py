@@ -131,6 +131,7 @@ SCREENS = (
 # Settings that have a page of another kind.
 OWN_PAGES = {
     "mail.enabled": "/settings/mail",
+    "signing.enabled": "/settings/signatures/",
     "senders.permitted": "/settings/senders/",
     "senders.forbidden": "/settings/senders/",
 }
