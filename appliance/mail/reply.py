@@ -94,6 +94,7 @@ SENDER_TAKES_NO_MAIL = Reply(550, "5.7.27", "Your sender's domain takes no mail 
 FORBIDDEN_SENDER = Reply(550, "5.7.1", "Mail from this sender is not taken here")
 FORBIDDEN_CLIENT = Reply(554, "5.7.1", "No mail is taken from your address")
 NO_RELAYING = Reply(550, "5.7.1", "Relaying not permitted")
+AMBIGUOUS_FROM = Reply(550, "5.6.0", "Message must name exactly one sender in its From field")
 BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not allowed")
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is bigger than allowed here")

@@ -15,6 +15,7 @@ from appliance.policy import (
     dnsbl,
     greylist,
     limits,
+    one_from,
     relay_access,
     sender_domain,
     sender_spf,
@@ -94,6 +95,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
         Check(limits.hops, Station.SANITY),
+        Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
     ),
 }
 
