@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.policy.people import People, Person
 from appliance.policy.verdict import Port
 from appliance.spool.queries import trace
 from tests.support.relay_box import RelayBox
