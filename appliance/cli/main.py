@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     _dns(verbs.group("dns", "the records to publish"))
     claim = verbs.group("claim", "whose the box is")
     claim.verb("show", box.claim_show, "the claim code")
+    claim.verb("press", box.claim_press, "as if the button was pressed: no code for two minutes")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
     _people(verbs)
     certificate = verbs.group("certificate", "the certificates of the box's own root")

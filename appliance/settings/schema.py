@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.network import Network
 from appliance.settings.parse import JSON, Bad
 
 MIB = 1024 * 1024
@@ -392,6 +393,7 @@ class Settings:
     """All settings. One that exists is valid field by field; `checks` looks across fields."""
 
     box: Box = field(default_factory=Box)
+    network: Network = field(default_factory=Network)
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
@@ -401,6 +403,7 @@ class Settings:
 
 SECTIONS: dict[str, type] = {
     "box": Box,
+    "network": Network,
     "mail": Mail,
     "outbound": Outbound,
     "relay": Relay,

@@ -15,7 +15,7 @@ from appliance.base.clock import Clock
 from appliance.base.finding import Refused
 from appliance.base.run import run
 from appliance.render.apply import Applier, Progress, Wanted
-from appliance.render.claim import ClaimFiles
+from appliance.render.claim import PRESS_SECONDS, ClaimFiles, Press
 from appliance.render.facts import Place
 from appliance.render.programs import SYSTEMCTL
 from appliance.settings import schema
@@ -33,10 +33,11 @@ from appliance.steward.arguments import (
 
 
 class Who(Flag):
-    """Who may ask: root (the CLI) and the web's user."""
+    """Who may ask: root (the CLI), the web's user, the panel's user (for one thing alone)."""
 
     ROOT = auto()
     WEB = auto()
+    PANEL = auto()
     BOTH = ROOT | WEB
 
 
@@ -61,11 +62,13 @@ class Steward:
         applier: Applier,
         claim: ClaimFiles,
         clock: Clock,
+        press_group: str | None = None,
     ) -> None:
         self._place = place
         self._store = store
         self._applier = applier
         self._claim = claim
+        self._press = Press(place.claim_press, group=press_group)
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -94,6 +97,7 @@ class Steward:
             "services.status": Action(do=self.services_status),
             "claim.status": Action(do=self.claim_status),
             "claim.close": Action(do=self.claim_close, changes=True),
+            "claim.press": Action(do=self.claim_press, who=Who.ROOT | Who.PANEL, changes=True),
             "claim.code": Action(do=self.claim_code, who=Who.ROOT),
             "facts.show": Action(do=self.facts_show),
             "box.reboot": Action(do=self.reboot, changes=True),
@@ -183,6 +187,13 @@ class Steward:
 
     def claim_code(self, progress: Progress, who: Who) -> Any:
         return {"claimed": self._claim.is_claimed(), "code": self._claim.code()}
+
+    def claim_press(self, progress: Progress, who: Who) -> Any:
+        """The button of the box was pressed: for two minutes it can be claimed without its code."""
+        if self._claim.is_claimed():
+            raise Refused.because("claim.press", "This box has an owner already.")
+        self._press.note(self._clock.monotonic())
+        return {"seconds": PRESS_SECONDS}
 
     def claim_close(self, progress: Progress, who: Who) -> Any:
         """The box has an owner from now on: open what the settings open.
