@@ -76,12 +76,13 @@ def read(data: bytes) -> Preseed:
     if not isinstance(network, dict):
         raise _refused("network", "network is not a section.", "Write [network] on its own line.")
     flat = raw | {f"network.{name}": value for name, value in network.items()}
+    has_code = "claim_code" in flat
     code = flat.pop("claim_code", "")
     if "network.address" in flat:
         flat.setdefault("network.mode", "static")
-    if not flat and not code:
+    if not flat and not has_code:
         raise _refused("file", "There is nothing in it.", "Write claim_code = “...”, for example.")
-    if code != "":
+    if has_code:
         try:
             refuse_weak_code(code)
         except Bad as error:
