@@ -1,56 +1,95 @@
-"""The order of the checks: this table is the filtering diagram.
+"""The order of the checks: this table is the filtering diagram (FEATURES F1).
 
 A check is a function of the facts and the rules that gives a verdict or nothing; the first
-verdict ends the stage. A check that has to ask somebody first (DNS, the next hop) brings a
-`look_up`, which writes what it learnt into the facts; judging stays pure.
+verdict that refuses ends the stage, a note goes on. A check that has to ask somebody first (DNS,
+the next hop, rspamd) brings a `look_up`, which writes what it learnt into the facts; judging
+stays pure.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from appliance.policy import limits, relay_access
 from appliance.policy.rules import Rules
-from appliance.policy.verdict import ACCEPTED, Facts, Stage, Verdict
+from appliance.policy.tools import Tools
+from appliance.policy.verdict import ACCEPTED, Action, Facts, Stage, Station, Step, Verdict
 
 Judge = Callable[[Facts, Rules], Verdict | None]
-LookUp = Callable[[Facts, Rules, Any], Awaitable[None]]  # the last is the Resolver
+LookUp = Callable[[Facts, Rules, Tools], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One station of the chain."""
+    """One check at a station.
+
+    `strangers_only`: not for trusted networks and people who signed in. `unless_permitted`: not
+    for permitted senders (R4). `is_on`: whether the settings ask for it at all.
+    """
 
     judge: Judge
+    station: Station
     look_up: LookUp | None = None
+    strangers_only: bool = False
+    unless_permitted: bool = False
+    is_on: Callable[[Rules], bool] | None = None
+
+    def concerns(self, facts: Facts) -> bool:
+        """Whether this transaction comes by here."""
+        if self.strangers_only and facts.is_ours:
+            return False
+        return not (self.unless_permitted and facts.permitted)
 
 
 CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONNECT: (),
     Stage.MAIL: (
-        Check(relay_access.submission_needs_sign_in),
-        Check(limits.announced_size),
-        Check(limits.room_on_disk),
+        Check(relay_access.submission_needs_sign_in, Station.SANITY),
+        Check(limits.announced_size, Station.LIMITS),
+        Check(limits.room_on_disk, Station.LIMITS),
     ),
     Stage.RCPT: (
-        Check(limits.recipient_count),
-        Check(relay_access.may_relay),
-        Check(relay_access.recipient_exists),
+        Check(limits.recipient_count, Station.LIMITS),
+        Check(relay_access.may_relay, Station.SANITY),
+        Check(relay_access.recipient_exists, Station.SANITY),
     ),
-    Stage.DATA: (Check(limits.room_on_disk),),
+    Stage.DATA: (Check(limits.room_on_disk, Station.LIMITS),),
     Stage.CONTENT: (
-        Check(limits.content_size),
-        Check(limits.hops),
+        Check(limits.content_size, Station.LIMITS),
+        Check(limits.hops, Station.SANITY),
     ),
 }
 
 
-async def run(stage: Stage, facts: Facts, rules: Rules, resolver: Any = None) -> Verdict:
-    """The verdict of the first check of the stage that has one; ACCEPTED when none has."""
-    for check in CHAIN[stage]:
-        if check.look_up is not None:
-            await check.look_up(facts, rules, resolver)
-        verdict = check.judge(facts, rules)
-        if verdict is not None:
-            return verdict
-    return ACCEPTED
+class Chain:
+    """The checks that the rules in force ask for."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._checks = {
+            stage: tuple(check for check in checks if check.is_on is None or check.is_on(rules))
+            for stage, checks in CHAIN.items()
+        }
+
+    def has(self, stage: Stage) -> bool:
+        """Whether anything is looked at in this stage."""
+        return bool(self._checks[stage])
+
+    async def run(self, stage: Stage, facts: Facts, tools: Tools) -> Verdict:
+        """The first verdict of the stage that refuses; ACCEPTED when none does."""
+        for check in self._checks[stage]:
+            if not check.concerns(facts):
+                continue
+            if check.look_up is not None:
+                await check.look_up(facts, self.rules, tools)
+            verdict = check.judge(facts, self.rules)
+            if verdict is None:
+                continue
+            facts.steps.append(_step(check.station, verdict, stage, facts))
+            if verdict.action is not Action.NOTE:
+                return verdict
+        return ACCEPTED
+
+
+def _step(station: Station, verdict: Verdict, stage: Stage, facts: Facts) -> Step:
+    of = str(facts.recipient) if stage is Stage.RCPT and facts.recipient is not None else ""
+    return Step(station, f"{verdict.check}: {verdict.action}", verdict.why, of)

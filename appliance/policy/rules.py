@@ -20,6 +20,7 @@ class Rules:
     max_message_bytes: int
     max_recipients: int
     max_hops: int
+    settings: Settings  # the sections that a check reads by itself
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Rules":
@@ -35,6 +36,7 @@ class Rules:
             max_message_bytes=mail.max_message_bytes,
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
+            settings=settings,
         )
 
     def trusts(self, address: str) -> bool:

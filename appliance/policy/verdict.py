@@ -4,8 +4,11 @@ A verdict says what is to be done, which check decided and why. `reply` goes to 
 gives nothing away; `why` goes to the mail log, the ledger and the queue page.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.reply import Reply
@@ -34,17 +37,87 @@ class Stage(Enum):
     CONTENT = "content"  # after the final dot
 
 
+class Station(StrEnum):
+    """The filtering scheme's stations (FEATURES F1); pages, trace and simulator use these names."""
+
+    LIMITS = "limits"
+    SANITY = "sanity"
+    DNSBL = "dnsbl"
+    CLIENT = "client list"
+    SENDER = "sender list"
+    GREYLIST = "greylist"
+    SPF = "spf"
+    DKIM = "dkim"
+    DMARC = "dmarc"
+    SPAM = "spam"
+    VIRUS = "virus"
+    REWRITE = "rewrite"
+    DELIVERY = "delivery"
+
+    @property
+    def number(self) -> int:
+        """The station's place in the order of F1, 0 to 9."""
+        return _NUMBERS[self]
+
+
+_NUMBERS = {
+    Station.LIMITS: 0,
+    Station.SANITY: 1,
+    Station.DNSBL: 2,
+    Station.CLIENT: 3,
+    Station.SENDER: 4,
+    Station.GREYLIST: 5,
+    Station.SPF: 5,
+    Station.DKIM: 5,
+    Station.DMARC: 5,
+    Station.SPAM: 6,
+    Station.VIRUS: 7,
+    Station.REWRITE: 8,
+    Station.DELIVERY: 9,
+}
+
+
 class Action(StrEnum):
     """What is to be done."""
 
     ACCEPT = "accept"
+    NOTE = "note"  # go on; the line goes into the trace
     REJECT = "reject"
     DEFER = "defer"
 
 
+class Disposition(StrEnum):
+    """What becomes of a message that is taken; the later one outweighs."""
+
+    DELIVER = "deliver"
+    MARK = "mark"
+    JUNK = "junk"
+    QUARANTINE = "quarantine"  # held in the queue until somebody looks
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the trace: what a station found. `recipient`: of that recipient only."""
+
+    station: Station
+    result: str
+    why: str = ""
+    recipient: str = ""
+
+
+class Message(Protocol):
+    """The content as checks may read it."""
+
+    head: bytes  # the header, with the CRLF of its last line
+
+    def read(self) -> bytes:
+        """All of it. Raises OSError."""
+        ...
+
+
 @dataclass(slots=True)
 class Facts:
-    """What is known of a transaction so far. Stages fill it in; checks only read it."""
+    """What is known of a transaction so far. Stages and look-ups fill it in; judging reads it."""
 
     client: str  # IP address
     port: Port
@@ -59,11 +132,36 @@ class Facts:
     has_room: bool = True  # on the disk, for `announced_size` above the reserve
     size: int = 0  # of the content, octets
     received_count: int = 0
+    message: Message | None = None
+    permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
+    disposition: Disposition = Disposition.DELIVER
+    fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
+    new_head: bytes | None = None  # the header as it goes on, when it is not to stay as it came
+    steps: list[Step] = field(default_factory=list)
 
     @property
     def is_ours(self) -> bool:
         """Whether the client may send to anybody."""
         return self.trusted or bool(self.user)
+
+    def forget_message(self) -> None:
+        """Another transaction begins on the same connection."""
+        self.mail_from = self.recipient = self.message = None
+        self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
+        self.permitted = False
+        self.disposition = Disposition.DELIVER
+        self.fields = []
+        self.new_head = None
+        self.steps = [step for step in self.steps if step.station in _OF_CONNECTION]
+
+    def worsen(self, disposition: Disposition) -> None:
+        """Take the graver of two dispositions."""
+        order = list(Disposition)
+        if order.index(disposition) > order.index(self.disposition):
+            self.disposition = disposition
+
+
+_OF_CONNECTION = (Station.LIMITS, Station.CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +185,14 @@ def reject(check: str, reply: Reply, why: str) -> Verdict:
 def defer(check: str, reply: Reply, why: str) -> Verdict:
     """Refuse for now."""
     return Verdict(Action.DEFER, check, reply, why)
+
+
+def note(check: str, why: str) -> Verdict:
+    """Nothing to decide, but worth a line in the trace."""
+    return Verdict(Action.NOTE, check, None, why)
+
+
+def steps_to_json(steps: Iterable[Step]) -> str:
+    """The trace as the ledger keeps it; empty when there is nothing to keep."""
+    rows = [[step.station, step.result, step.why] for step in steps]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")) if rows else ""

@@ -19,6 +19,8 @@ class Unstuffer:
     with it, an empty message and a dot on the first line are ordinary cases. Pure.
     """
 
+    __slots__ = ("_held", "_to_skip", "bare_newline", "has_nul")
+
     def __init__(self) -> None:
         self._held = b""  # a CRLF, or half of one, at a block's end: a dot may follow
         self._to_skip = 2
@@ -94,6 +96,12 @@ class Content:
         if self.file is not None:
             return None
         return self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+
+    def read(self) -> bytes:
+        """All of the content, for the checks that must see it. Raises OSError."""
+        if self.file is None:
+            return self.body() or b""
+        return self.file.read_back()
 
     def hand_over(self) -> BodyFile | None:
         """Give the file away; it is the spool's to look after from now on."""

@@ -1,13 +1,21 @@
 """The mail path: from the final dot to the queue, top to bottom."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from appliance.mail import message, trace
 from appliance.mail import reply as replies
 from appliance.mail.envelope import Envelope
 from appliance.mail.reply import Reply
-from appliance.policy import chain
-from appliance.policy.verdict import Facts, Stage, Verdict, defer, reject
+from appliance.policy.verdict import (
+    Disposition,
+    Facts,
+    Stage,
+    Verdict,
+    defer,
+    reject,
+    steps_to_json,
+)
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -34,12 +42,18 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         content.discard()
         shop.refused(queue_id, facts, verdict)
         return _naming(verdict.reply, queue_id)
+    now = shop.clock.now()
     new = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
-        received_at=shop.clock.now(),
+        received_at=now,
         size=content.size,
-        trace=trace_fields(shop, transaction),
+        trace=trace_fields(shop, transaction, now)
+        + b"".join(facts.fields)
+        + (facts.new_head or b""),
+        skip=len(content.head) if facts.new_head is not None else 0,
+        held=facts.disposition is Disposition.QUARANTINE,
+        steps=_steps(transaction),
         body=content.body(),
         body_file=content.hand_over(),
         direction="outgoing" if facts.is_ours else "incoming",
@@ -75,10 +89,11 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts, content = transaction.facts, transaction.content
     facts.size = content.size
     facts.received_count = message.count_received(content.head)
-    return await chain.run(Stage.CONTENT, facts, shop.rules, shop.resolver)
+    facts.message = content
+    return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
-def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
+def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:
     """What we put in front of the message."""
     facts, envelope = transaction.facts, transaction.envelope
     recipients = envelope.recipients
@@ -94,7 +109,16 @@ def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
         smtputf8=envelope.smtputf8,
         only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
     )
-    return trace.received(hop, shop.clock.now())
+    return trace.received(hop, now)
+
+
+def _steps(transaction: Transaction) -> tuple[str, ...]:
+    """What the ledger keeps of the trace, for each recipient."""
+    steps = transaction.facts.steps
+    if not any(step.recipient for step in steps):
+        return (steps_to_json(steps),)
+    names = [str(entry.address) for entry in transaction.envelope.recipients]
+    return tuple(steps_to_json(s for s in steps if s.recipient in ("", name)) for name in names)
 
 
 def _naming(reply: Reply, queue_id: str) -> Reply:

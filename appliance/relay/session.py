@@ -21,7 +21,6 @@ from appliance.mail import reply as replies
 from appliance.mail.envelope import Envelope, Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
-from appliance.policy import chain
 from appliance.policy.verdict import Facts, Port, Stage
 from appliance.relay import data_reader, intake
 from appliance.relay.data_reader import Content
@@ -167,6 +166,11 @@ class Session(SMTP):
             shop.log.event(self._name(), "refused", check="connections", client=self.client)
             return await self._turn_away(replies.TOO_MANY_CONNECTIONS)
         shop.counters["connections"] += 1
+        if shop.chain.has(Stage.CONNECT):
+            verdict = await shop.chain.run(Stage.CONNECT, self._facts, shop.tools)
+            if verdict.reply is not None:
+                shop.refused(self._name(), self._facts, verdict)
+                return await self._turn_away(verdict.reply)
         self._writer.write(f"220 {self.hostname} ESMTP Pennypost\r\n".encode())
         return True
 
@@ -244,7 +248,8 @@ class Session(SMTP):
         if reply.code >= 500:
             self._errors += 1
         self._writer.write(reply.wire)
-        await self._writer.drain()
+        if self._paused:  # type: ignore[attr-defined]  # the client does not read
+            await self._writer.drain()
 
     # The verbs
 
@@ -338,7 +343,7 @@ class Session(SMTP):
 
     async def _allowed(self, stage: Stage) -> bool:
         """Whether the chain lets it pass; if not, the client has been told."""
-        verdict = await chain.run(stage, self._facts, self._shop.rules, self._shop.resolver)
+        verdict = await self._shop.chain.run(stage, self._facts, self._shop.tools)
         if verdict.reply is None:
             return True
         self._shop.refused(self._name(), self._facts, verdict)
@@ -461,8 +466,7 @@ class Session(SMTP):
     def _forget_transaction(self) -> None:
         self._mail = None
         self._recipients = []
-        self._facts.mail_from = self._facts.recipient = None
-        self._facts.announced_size = self._facts.recipients_so_far = 0
+        self._facts.forget_message()
 
     def _sent_ahead(self) -> int:
         """How many octets wait that were sent before they were asked for."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.base.clock import Clock
+from appliance.policy.chain import Chain
 from appliance.policy.rules import Rules
-from appliance.policy.verdict import Facts, Verdict
+from appliance.policy.tools import Tools
+from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
@@ -30,6 +32,8 @@ class Shop:
     accepting: bool = False
     why_closed: str = ""
     rules: Rules = field(init=False)
+    chain: Chain = field(init=False)
+    tools: Tools = field(init=False)
     plan: Plan = field(init=False)
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
@@ -38,12 +42,14 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
+        self.tools = Tools(self.resolver, self.clock)
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
         """Put settings in force for whatever begins from now on."""
         self.settings = settings
         self.rules = Rules.from_settings(settings)
+        self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
         self.accepting = accepting
@@ -84,5 +90,6 @@ class Shop:
             recipient=recipient,
             check=verdict.check,
             why=verdict.why,
+            steps=steps_to_json(s for s in facts.steps if s.recipient in ("", recipient)),
         )
         self.spool.refused((refusal,))

@@ -286,7 +286,7 @@ class Lane:
         parcel = Parcel(
             message.envelope,
             [entry.recipient for entry in message.recipients],
-            message.size + len(message.trace),
+            message.size - message.skip + len(message.trace),
             has_utf8_header=head_is_utf8,
         )
         content = self._shop.spool.whole(message)
@@ -393,7 +393,9 @@ class Lane:
         if not due:
             return []
         head = await shop.spool.head(message)
-        content = head if message.size + len(message.trace) <= MAX_RETURNED_BYTES else b""
+        content = (
+            head if message.size - message.skip + len(message.trace) <= MAX_RETURNED_BYTES else b""
+        )
         reporter = Reporter(
             shop.hostname,
             shop.clock.now(),

@@ -21,6 +21,8 @@ FOLDERS = (
     Folder(".", 0o755),
     Folder("settings", 0o700),
     Folder("spool", 0o700, "pp-relay", "pp-relay"),
+    Folder("memory", 0o700, "pp-relay", "pp-relay"),
+    Folder("accounts", 0o750, "root", "pp-relay"),
     Folder("web", 0o700, "pp-web", "pp-web"),
     Folder("keys", 0o755),
     Folder("claim", 0o750, "root", "pp-web"),

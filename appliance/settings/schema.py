@@ -8,92 +8,28 @@ Settings JSON is one flat object of such names (a nested one is read too).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.describe import (
+    Field,
+    choice,
+    list_of,
+    number,
+    plain,
+    switch,
+    text,
+)
 from appliance.settings.network import Network
 from appliance.settings.parse import JSON, Bad
 
+__all__ = ["Field", "plain"]  # the description's own words, for those who read it here
+
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """The description of one setting.
-
-    `kind` is one of bool, int, text, choice, list; `unit` is what the number counts
-    (seconds, bytes, minutes) or empty; `item` describes one entry of a list.
-    """
-
-    name: str
-    kind: str
-    unit: str
-    default: JSON
-    label: str
-    help: str
-    parse: Callable[[JSON], Any] = field(repr=False)
-    secret: bool = False
-    choices: tuple[str, ...] = ()
-    minimum: int | None = None
-    maximum: int | None = None
-    item: str = ""
-
-    def describe(self) -> dict[str, JSON]:
-        """This description as JSON, as `pennypost settings schema --json` prints it."""
-        return {
-            "name": self.name,
-            "type": self.kind,
-            "unit": self.unit,
-            "default": plain(self.default),
-            "label": self.label,
-            "help": self.help,
-            "secret": self.secret,
-            "choices": list(self.choices),
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-            "item": self.item,
-        }
-
-
-def _setting(
-    default: Any, label: str, help: str, kind: str, parser: Callable[[JSON], Any], **more: Any
-) -> Any:
-    return field(
-        default=default,
-        metadata={"label": label, "help": help, "kind": kind, "parse": parser, **more},
-    )
-
-
-def _switch(default: bool, label: str, help: str) -> Any:
-    return _setting(default, label, help, "bool", parse.boolean)
-
-
-def _number(default: int, low: int, high: int, unit: str, label: str, help: str) -> Any:
-    parser = parse.whole_number(low, high)
-    return _setting(default, label, help, "int", parser, unit=unit, minimum=low, maximum=high)
-
-
-def _text(default: str, parser: Callable[[JSON], Any], label: str, help: str, **more: Any) -> Any:
-    return _setting(default, label, help, "text", parser, **more)
-
-
-def _choice(default: str, choices: tuple[str, ...], label: str, help: str) -> Any:
-    return _setting(default, label, help, "choice", parse.choice(*choices), choices=choices)
-
-
-def _list(
-    default: tuple[Any, ...],
-    item: Callable[[JSON], Any],
-    of: str,
-    label: str,
-    help: str,
-    **more: Any,
-) -> Any:
-    return _setting(default, label, help, "list", parse.many(item), item=of, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,23 +83,23 @@ def _route(raw: JSON) -> str:
 class Box:
     """The box itself."""
 
-    language: str = _choice(
+    language: str = choice(
         "en", ("en", "de"), "Language", "The language of these pages and of notices by mail."
     )
-    time_zone: str = _text(
+    time_zone: str = text(
         "UTC", parse.time_zone, "Time zone", "Times on pages and in notices are shown in it."
     )
-    ntp_servers: tuple[str, ...] = _list(
+    ntp_servers: tuple[str, ...] = list_of(
         (), parse.host, "host", "Time servers", "Empty: Debian's public time servers."
     )
-    ssh_authorized_keys: tuple[str, ...] = _list(
+    ssh_authorized_keys: tuple[str, ...] = list_of(
         (),
         parse.ssh_key,
         "public key",
         "SSH keys of administrators",
         "SSH is shut until a key is given here. There is no password log-in.",
     )
-    dns_forwarders: tuple[str, ...] = _list(
+    dns_forwarders: tuple[str, ...] = list_of(
         (),
         parse.resolver_address,
         "address",
@@ -177,30 +113,30 @@ class Box:
 class Mail:
     """Domains, and what is taken."""
 
-    enabled: bool = _switch(
+    enabled: bool = switch(
         False, "Mail service", "Off: the mail ports are shut; what is queued waits."
     )
-    main_domain: str = _text(
+    main_domain: str = text(
         "",
         parse.optional(parse.mail_domain),
         "Main mail domain",
         "Mailboxes belong to it. With mailboxes elsewhere, invent one such as box.invalid.",
     )
-    hostname: str = _text(
+    hostname: str = text(
         "",
         parse.optional(parse.host_name),
         "Host name of the mail server",
         "The full name that other servers see, such as mail.example.com. It must resolve to the "
         "box's public address, and the address back to it.",
     )
-    additional_domains: tuple[str, ...] = _list(
+    additional_domains: tuple[str, ...] = list_of(
         (),
         parse.mail_domain,
         "domain",
         "Additional mail domains",
         "Mailboxes and aliases answer in each of them too.",
     )
-    relay_domains: tuple[RelayDomain, ...] = _list(
+    relay_domains: tuple[RelayDomain, ...] = list_of(
         (),
         RelayDomain.from_json,
         "domain | next hop",
@@ -208,7 +144,7 @@ class Mail:
         "Mail for these domains is taken from outside, filtered, and handed to the next hop, "
         "such as example.com | 10.20.30.40.",
     )
-    max_message_bytes: int = _number(
+    max_message_bytes: int = number(
         50 * MIB,
         64 * 1024,
         1024 * MIB,
@@ -216,7 +152,7 @@ class Mail:
         "Largest message",
         "Larger messages are refused with a reply that names the limit.",
     )
-    max_recipients: int = _number(
+    max_recipients: int = number(
         1000,
         100,
         50_000,
@@ -230,46 +166,46 @@ class Mail:
 class Outbound:
     """How mail leaves."""
 
-    mode: str = _choice(
+    mode: str = choice(
         "direct",
         ("direct", "smarthost"),
         "Outgoing mail",
         "direct: straight to each receiver's server. smarthost: all through one server, "
         "for lines that others refuse mail from.",
     )
-    smarthost_host: str = _text(
+    smarthost_host: str = text(
         "", parse.optional(parse.host), "Smarthost", "The provider's outgoing server."
     )
-    smarthost_port: int = _number(587, 1, 65535, "", "Port of the smarthost", "Usually 587 or 465.")
-    smarthost_tls: str = _choice(
+    smarthost_port: int = number(587, 1, 65535, "", "Port of the smarthost", "Usually 587 or 465.")
+    smarthost_tls: str = choice(
         "required",
         ("none", "opportunistic", "required", "implicit"),
         "Encryption",
         "required: STARTTLS with a valid certificate. implicit: TLS from the start (port 465).",
     )
-    smarthost_user: str = _text(
+    smarthost_user: str = text(
         "", parse.text(), "User name", "Empty when the smarthost knows the box by its address."
     )
-    smarthost_password: str = _text(
+    smarthost_password: str = text(
         "",
         parse.text(512, strip=False),
         "Password",
         "Kept on the box; never shown again.",
         secret=True,
     )
-    tls: str = _choice(
+    tls: str = choice(
         "opportunistic",
         ("opportunistic", "none"),
         "Encryption to other servers",
         "opportunistic: encrypted whenever the other server offers it.",
     )
-    connect_timeout_seconds: int = _number(
+    connect_timeout_seconds: int = number(
         30, 1, 600, "seconds", "Wait for a connection", "Then the next address is tried."
     )
-    reply_timeout_seconds: int = _number(
+    reply_timeout_seconds: int = number(
         300, 1, 3600, "seconds", "Wait for a reply", "RFC 5321 asks for five minutes."
     )
-    connections_per_destination: int = _number(
+    connections_per_destination: int = number(
         10,
         1,
         200,
@@ -277,13 +213,13 @@ class Outbound:
         "Connections to one destination",
         "More are not opened at a time; the rest waits its turn.",
     )
-    messages_per_connection: int = _number(
+    messages_per_connection: int = number(
         100, 1, 10_000, "messages", "Messages over one connection", "Then a new one is opened."
     )
-    connections_total: int = _number(
+    connections_total: int = number(
         100, 1, 2000, "connections", "Outgoing connections in all", "At a time."
     )
-    route_overrides: tuple[str, ...] = _list(
+    route_overrides: tuple[str, ...] = list_of(
         (),
         _route,
         "domain|host:port",
@@ -296,23 +232,23 @@ class Outbound:
 class Relay:
     """Who may send through the box, and how patient it is."""
 
-    trusted_networks: tuple[str, ...] = _list(
+    trusted_networks: tuple[str, ...] = list_of(
         (),
         parse.network,
         "network",
         "Trusted networks",
         "Devices there may send to anybody without logging in. Name as few as possible.",
     )
-    connections_total: int = _number(
+    connections_total: int = number(
         1000, 10, 20_000, "connections", "Incoming connections", "At a time."
     )
-    connections_per_address: int = _number(
+    connections_per_address: int = number(
         50, 1, 10_000, "connections", "Incoming connections of one address", "At a time."
     )
-    command_timeout_seconds: int = _number(
+    command_timeout_seconds: int = number(
         300, 5, 3600, "seconds", "Wait for a command", "RFC 5321 asks for five minutes."
     )
-    transaction_timeout_seconds: int = _number(
+    transaction_timeout_seconds: int = number(
         1800,
         10,
         86_400,
@@ -320,10 +256,10 @@ class Relay:
         "Longest transaction",
         "A sender that drips its message for longer is cut off.",
     )
-    errors_per_session: int = _number(
+    errors_per_session: int = number(
         20, 3, 1000, "errors", "Errors before a sender is cut off", "Per connection."
     )
-    max_hops: int = _number(
+    max_hops: int = number(
         100,
         25,
         1000,
@@ -337,7 +273,7 @@ class Relay:
 class Queue:
     """Mail that waits."""
 
-    retry_seconds: tuple[int, ...] = _list(
+    retry_seconds: tuple[int, ...] = list_of(
         (60, 300, 900, 1800, 3600),
         parse.whole_number(1, 7 * 86_400),
         "seconds",
@@ -345,7 +281,7 @@ class Queue:
         "One entry a try; the last is repeated.",
         unit="seconds",
     )
-    give_up_seconds: int = _number(
+    give_up_seconds: int = number(
         5 * 86_400,
         1,
         30 * 86_400,
@@ -353,7 +289,7 @@ class Queue:
         "Gives up after",
         "The sender then gets the message back with the reason.",
     )
-    delay_notice_seconds: int = _number(
+    delay_notice_seconds: int = number(
         4 * 3600,
         0,
         30 * 86_400,
@@ -361,7 +297,7 @@ class Queue:
         "Tells the sender after",
         "A notice that the message still waits. 0: no notice.",
     )
-    reserve_bytes: int = _number(
+    reserve_bytes: int = number(
         256 * MIB,
         MIB,
         1024 * 1024 * MIB,
@@ -375,11 +311,11 @@ class Queue:
 class Web:
     """These pages."""
 
-    session_idle_minutes: int = _number(
+    session_idle_minutes: int = number(
         60, 5, 1440, "minutes", "Signs out when idle for", "Counted from the last page."
     )
-    session_hours: int = _number(12, 1, 168, "hours", "Signs out after", "However busy.")
-    allowed_hosts: tuple[str, ...] = _list(
+    session_hours: int = number(12, 1, 168, "hours", "Signs out after", "However busy.")
+    allowed_hosts: tuple[str, ...] = list_of(
         (),
         parse.host,
         "host",
@@ -503,12 +439,3 @@ def get(settings: Settings, name: str) -> Any:
     """The value of the setting `name`."""
     section, _, entry = name.partition(".")
     return getattr(getattr(settings, section), entry)
-
-
-def plain(value: Any) -> JSON:
-    """A setting's value as JSON types."""
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, RelayDomain):
-        return dataclasses.asdict(value)
-    return value

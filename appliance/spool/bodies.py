@@ -87,6 +87,10 @@ class BodyFile:
             view = view[os.write(self.descriptor, view) :]
         self.size += len(block)
 
+    def read_back(self) -> bytes:
+        """What was written so far. Raises OSError."""
+        return (self.folder / f"{self.queue_id}.part").read_bytes()
+
     def seal(self) -> None:
         """Flush and give the final name. The folder is still to be flushed. Raises OSError."""
         try:
@@ -107,9 +111,10 @@ class BodyFile:
             self.descriptor = -1
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """The content of a body file, block by block. Raises OSError."""
+def blocks(path: Path, skip: int = 0) -> Iterator[bytes]:
+    """The content of a body file after `skip` octets, block by block. Raises OSError."""
     with path.open("rb", buffering=0) as file:
+        file.seek(skip)
         while block := file.read(READ_BLOCK_BYTES):
             yield block
 

@@ -10,6 +10,11 @@ from pathlib import Path
 VERSION = 1
 PAGES_BETWEEN_CHECKPOINTS = 4_000
 
+# Columns that came later: what an older program wrote has their defaults.
+_ADDED = (
+    ("messages", "skip", "INTEGER NOT NULL DEFAULT 0"),
+    ("ledger", "steps", "TEXT NOT NULL DEFAULT ''"),
+)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -30,6 +35,7 @@ CREATE TABLE IF NOT EXISTS messages (
     body_file TEXT NOT NULL,            -- empty: the body is here
     body BLOB                           -- last, so that reading the rest does not touch it
 );
+CREATE INDEX IF NOT EXISTS messages_of_body ON messages (body_file) WHERE body_file != '';
 CREATE INDEX IF NOT EXISTS messages_in_numbers ON messages (received_at, size, held);
 CREATE TABLE IF NOT EXISTS recipients (
     id INTEGER PRIMARY KEY,             -- the ledger's
@@ -98,11 +104,19 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         if busy:
             raise sqlite3.OperationalError("the log could not be folded in")
         database.executescript(_TABLES)
+        _add_columns(database)
         database.execute(f"PRAGMA user_version={VERSION}")
     except sqlite3.Error:
         database.close()
         raise
     return database
+
+
+def _add_columns(database: sqlite3.Connection) -> None:
+    for table, column, kind in _ADDED:
+        there = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+        if column not in there:
+            database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

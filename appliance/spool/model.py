@@ -54,7 +54,11 @@ class NewMessage:
     """A message to be queued: envelope, our trace fields, and the content as it came.
 
     The content is `body` (bytes) or, above the threshold, `body_file`. `trace` is what we put
-    in front of it; the two are never joined on disk.
+    in front of it; the two are never joined on disk. Where the header itself changes (a Bcc taken
+    out, a forged result removed) the whole new header is in `trace`, and `skip` says how many
+    octets of the content it stands for. Several messages of one `put` may share a body file.
+    `steps` is what each recipient's row in the ledger is to keep of the trace, as JSON; one for
+    all, or as many as there are recipients.
     """
 
     queue_id: str
@@ -67,6 +71,9 @@ class NewMessage:
     direction: str = "incoming"
     client: str = ""
     helo: str = ""
+    skip: int = 0
+    held: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,7 @@ class QueuedMessage:
     received_at: datetime
     size: int
     trace: bytes
+    skip: int = 0  # octets of the content that `trace` stands for
     body_file: str = ""  # name in the bodies folder; empty when the body is in the database
     body: bytes | None = None  # None: not read yet
     delay_notified: bool = False
@@ -125,6 +133,7 @@ class Refusal:
     recipient: str
     check: str
     why: str
+    steps: str = ""
 
 
 @dataclass(frozen=True, slots=True)

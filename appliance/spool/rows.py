@@ -38,17 +38,17 @@ def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
     batch.accepted.append(message.queue_id)
     number = batch.db.execute(
         "INSERT INTO messages (queue_id, received_at, size, direction, mail_from, smtputf8,"
-        " eight_bit, ret, envid, client, helo, trace, body_file, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " eight_bit, ret, envid, client, helo, trace, skip, held, body_file, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.queue_id, at, message.size, message.direction, sender, envelope.smtputf8,
             envelope.eight_bit, envelope.ret, envelope.envid, message.client, message.helo,
-            message.trace, body_file, message.body,
+            message.trace, message.skip, message.held, body_file, message.body,
         ),
     ).lastrowid  # fmt: skip
     recipients = tuple(
-        _insert_recipient(batch, message, sender, number, recipient, at)
-        for recipient in envelope.recipients
+        _insert_recipient(batch, message, sender, number, recipient, at, steps)
+        for recipient, steps in zip(envelope.recipients, _steps_of(message), strict=True)
     )
     return QueuedMessage(
         id=number or 0,
@@ -57,6 +57,7 @@ def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
         received_at=message.received_at,
         size=message.size,
         trace=message.trace,
+        skip=message.skip,
         body_file=body_file,
         body=message.body,
         recipients=recipients,
@@ -70,34 +71,44 @@ def _insert_recipient(
     message_id: int | None,
     recipient: Recipient,
     at: float,
+    steps: str,
 ) -> QueuedRecipient:
     address = str(recipient.address)
+    fate = Fate.HELD if message.held else Fate.QUEUED
     number = batch.db.execute(
-        "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (at, at, message.queue_id, message.client, message.helo, sender, address, Fate.QUEUED),
+        "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate,"
+        " steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (at, at, message.queue_id, message.client, message.helo, sender, address, fate, steps),
     ).lastrowid
     batch.db.execute(
         "INSERT INTO recipients (id, message_id, address, domain, notify, orcpt, state,"
         " next_attempt_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             number, message_id, address, recipient.address.domain_key,
-            ",".join(recipient.notify), recipient.orcpt, State.QUEUED, at,
+            ",".join(recipient.notify), recipient.orcpt, State.QUEUED,
+            None if message.held else at,
         ),
     )  # fmt: skip
     return QueuedRecipient(id=number or 0, recipient=recipient)
+
+
+def _steps_of(message: NewMessage) -> tuple[str, ...]:
+    """The trace for each recipient: its own, or the one for all."""
+    if len(message.steps) > 1:
+        return message.steps
+    return (message.steps or ("",)) * len(message.envelope.recipients)
 
 
 def insert_refusals(batch: Batch, refusals: Sequence[Refusal]) -> None:
     """Refused attempts, one row each."""
     batch.db.executemany(
         "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate,"
-        " station, say) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " station, say, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 to_seconds(refusal.at), to_seconds(refusal.at), refusal.session, refusal.client,
                 refusal.helo, refusal.mail_from, refusal.recipient, Fate.REFUSED, refusal.check,
-                refusal.why,
+                refusal.why, refusal.steps,
             )
             for refusal in refusals
         ],
@@ -157,10 +168,16 @@ def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
 def remove(batch: Batch, message_id: int) -> None:
     """Take a message out; its body file goes after the commit."""
     row = batch.db.execute("SELECT body_file FROM messages WHERE id = ?", (message_id,)).fetchone()
-    if row and row[0]:
-        batch.unlink_after.append(row[0])
     batch.db.execute("DELETE FROM recipients WHERE message_id = ?", (message_id,))
     batch.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    if row and row[0] and not _shared(batch.db, row[0]):
+        batch.unlink_after.append(row[0])
+
+
+def _shared(db: sqlite3.Connection, body_file: str) -> bool:
+    """Whether another message has the same body; few messages in the queue have files."""
+    query = "SELECT 1 FROM messages WHERE body_file = ? AND body_file != '' LIMIT 1"
+    return db.execute(query, (body_file,)).fetchone() is not None
 
 
 def due(
@@ -200,12 +217,14 @@ def load(
     """A message without its body; None when it is gone."""
     row: Sequence[Any] | None = db.execute(
         "SELECT queue_id, received_at, size, delay_notified, mail_from, smtputf8, eight_bit, ret,"
-        " envid, trace, body_file FROM messages WHERE id = ?",
+        " envid, trace, skip, body_file FROM messages WHERE id = ?",
         (message_id,),
     ).fetchone()
     if row is None:
         return None
-    queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, trace, file = row
+    queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, trace, skip, file = (
+        row
+    )
     envelope = Envelope(
         None if mail_from is None else address_from_text(mail_from),
         tuple(entry.recipient for entry in recipients),
@@ -221,6 +240,7 @@ def load(
         received_at=from_seconds(received_at),
         size=size,
         trace=trace,
+        skip=skip,
         body_file=file,
         delay_notified=bool(notified),
         recipients=recipients,

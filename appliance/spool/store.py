@@ -77,40 +77,43 @@ class Spool:
     async def put(self, *messages: NewMessage) -> list[QueuedMessage]:
         """Make messages durable, all or none. Raises SpoolFailed; then nothing was accepted."""
         if all(message.body_file is None for message in messages):
-            return await self._put(messages)
+            try:
+                return await self._submit(messages, flush_bodies=False)
+            except (sqlite3.Error, OSError) as error:
+                raise SpoolFailed(str(error)) from error
         # A task of its own: when the client hangs up while a file is being flushed, the
         # work is finished all the same, and no file is left without an owner.
-        return await asyncio.shield(asyncio.create_task(self._put(messages)))
+        return await asyncio.shield(asyncio.create_task(self._put_files(messages)))
 
-    async def _put(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
-        files = [message.body_file for message in messages if message.body_file is not None]
-        writing: asyncio.Future[list[QueuedMessage]] | None = None
+    async def _put_files(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
+        files = {
+            message.body_file.name: message.body_file
+            for message in messages
+            if message.body_file is not None
+        }
         try:
-            for body in files:
+            for body in files.values():
                 await self._seal(body)
-            writing = self._writer.submit(
-                lambda batch: [rows.insert(batch, message) for message in messages],
-                flush_bodies=bool(files),
-            )
-            queued = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            if writing is not None:
-                writing.add_done_callback(self._announce)  # it is in the batch and will be queued
-            raise
+            return await self._submit(messages, flush_bodies=True)
         except (SpoolFailed, sqlite3.Error, OSError) as error:
-            for body in files:
+            for body in files.values():
                 body.discard()
             if isinstance(error, SpoolFailed):
                 raise
             raise SpoolFailed(str(error)) from error
-        for entry in queued:
-            self.on_put(entry)
-        return queued
 
-    def _announce(self, writing: "asyncio.Future[list[QueuedMessage]]") -> None:
-        if not writing.cancelled() and not writing.exception():
-            for message in writing.result():
-                self.on_put(message)
+    def _submit(
+        self, messages: Sequence[NewMessage], *, flush_bodies: bool
+    ) -> "asyncio.Future[list[QueuedMessage]]":
+        return self._writer.submit(
+            lambda batch: [rows.insert(batch, message) for message in messages],
+            flush_bodies=flush_bodies,
+            then=self._announce,
+        )
+
+    def _announce(self, queued: list[QueuedMessage]) -> None:
+        for message in queued:
+            self.on_put(message)
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
         """Write refusals into the ledger; nobody waits for it."""
@@ -158,15 +161,19 @@ class Spool:
         return await self._for_delivery.ask(lambda db: rows.next_due(db, to_seconds(now)))
 
     async def content(self, message: QueuedMessage) -> AsyncIterator[bytes]:
-        """The body in blocks, without our trace fields. Raises OSError when the file is gone."""
+        """The content in blocks, but for what our trace fields put in front or stand for.
+
+        Raises OSError when the file is gone.
+        """
         if message.body is not None:
-            yield message.body
+            yield message.body[message.skip :]
         elif message.body_file:
-            source = bodies.blocks(self.bodies / message.body_file)
+            source = bodies.blocks(self.bodies / message.body_file, message.skip)
             while block := await asyncio.to_thread(next, source, b""):
                 yield block
         else:
-            yield await self._for_delivery.ask(lambda db: rows.body(db, message.id))
+            body = await self._for_delivery.ask(lambda db: rows.body(db, message.id))
+            yield body[message.skip :]
 
     async def whole(self, message: QueuedMessage) -> AsyncIterator[bytes]:
         """What goes on the wire: our trace fields, then the content as it came."""

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.base.clock import FakeClock
+from appliance.dns.resolver import FakeResolver
 from appliance.mail.address import AddressError, parse_path
 from appliance.mail.envelope import Recipient
 from appliance.mail.esmtp import CommandError, parse_rcpt
-from appliance.policy import chain
+from appliance.policy.chain import Chain
 from appliance.policy.rules import Rules
+from appliance.policy.tools import Tools
 from appliance.policy.verdict import Action, Facts, Port, Stage, Verdict
 from appliance.settings import schema
 
@@ -47,7 +50,8 @@ def facts(recipient: str = "", *, client: str = "198.51.100.1", port: Port = Por
 
 
 def verdict(stage: Stage, given_facts: Facts, given_rules: Rules | None = None) -> Verdict:
-    return asyncio.run(chain.run(stage, given_facts, given_rules or rules()))
+    tools = Tools(FakeResolver(), FakeClock())
+    return asyncio.run(Chain(given_rules or rules()).run(stage, given_facts, tools))
 
 
 def reaches(form: str, given_rules: Rules) -> str | None:

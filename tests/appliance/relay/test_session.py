@@ -83,7 +83,7 @@ def test_a_fault_inside_is_451_with_an_id_and_the_session_goes_on(
     with RelayBox(tmp_path, deliver=False) as box:
         client = opened(box)
         with monkeypatch.context() as patch:
-            patch.setattr(chain, "run", broken)
+            patch.setattr(chain.Chain, "run", broken)
             answer = client.command("MAIL FROM:<a@client.example>")
         assert answer.code == 451
         assert "KeyError" not in answer.text
