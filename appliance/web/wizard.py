@@ -89,8 +89,8 @@ def claim() -> Response | tuple[str, int]:
     session = visit.ensure_session()
     who = {"session": session.id_hash, "peer": visit.current().peer}
     claim = services().claim
-    if request.form.get("press") == "yes":
-        outcome = claim.try_press(**who, take_over=take_over)
+    if press := request.form.get("press"):
+        outcome = claim.try_press(**who, take_over=press == "take-over")
     else:
         typed = request.form.get("code", "")[:100]
         outcome = claim.try_code(typed, **who, take_over=take_over)
