@@ -1,4 +1,4 @@
-"""Where Debian packages come from: the host's own apt settings, or `MIRROR=`.
+"""Where Debian packages come from: the host's own apt settings, or `MIRROR=`, or Debian's own.
 
 A Debian host already knows a mirror that works for it. Its entries are read (both
 the one-line and the deb822 form) and pointed at trixie. Nothing read here ever goes
@@ -12,14 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from image.run import die
-
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-MIRROR_HINT = (
-    "say which Debian mirror to use, e.g.  make image MIRROR=http://ftp.debian.org/debian"
-    "  (and MIRROR_SECURITY= if its security archive is elsewhere)"
-)
+DEBIAN = "http://deb.debian.org/debian"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +45,13 @@ class Mirror:
 
 
 def choose(env: Mapping[str, str], apt: Path = Path("/etc/apt")) -> Mirror:
-    """The mirror to use: `MIRROR=` when given, else the host's own."""
+    """The mirror to use: `MIRROR=` when given, else the host's own, else Debian's."""
     if main := env.get("MIRROR", "").rstrip("/"):
         return Mirror(main, _security_beside(main, env.get("MIRROR_SECURITY", "")))
     entries = [Entry(_follow(entry.uri), entry.suite) for entry in read_sources(apt)]
     entries = [e for e in entries if re.match(r"https?://", e.uri)]
-    main = _first(entries, _is_main)
-    if not main:
-        die("this host's apt settings name no Debian mirror", MIRROR_HINT)
+    # Ubuntu knows no Debian mirror; Debian's own name leads to a near one everywhere.
+    main = _first(entries, _is_main) or DEBIAN
     security = env.get("MIRROR_SECURITY", "") or _first(entries, _is_security)
     return Mirror(main, _security_beside(main, security))
 

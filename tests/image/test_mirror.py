@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from image import mirror
-from image.run import BuildError
 
 ONE_LINE = """
 # deb http://old.example/debian bookworm main
@@ -89,10 +88,10 @@ def test_a_file_with_the_mirror_in_it_is_followed(tmp_path: Path) -> None:
         "deb cdrom:[x]/debian trixie main",
     ],
 )
-def test_a_host_without_a_debian_mirror_is_told_what_to_say(tmp_path: Path, text: str) -> None:
-    with pytest.raises(BuildError) as error:
-        mirror.choose({}, host(tmp_path, list=text))
-    assert "MIRROR=" in error.value.hint
+def test_a_host_without_a_debian_mirror_takes_debians_own(tmp_path: Path, text: str) -> None:
+    chosen = mirror.choose({}, host(tmp_path, list=text))
+    assert chosen.main == mirror.DEBIAN
+    assert chosen.security == f"{mirror.DEBIAN}-security"
 
 
 def test_only_the_way_to_the_mirror_is_taken_from_the_hosts_apt_options() -> None:

@@ -164,7 +164,7 @@ def took_over_its_preseed_file(box: Box, first_page: str) -> None:
     assert "pennypost.toml was not used" not in first_page
     assert box.root("pennypost claim show") == PRESEED_CODE
     assert PRESEED_KEY in box.root("cat /run/pennypost/rendered/authorized_keys")
-    address = box.root("ip -4 -o address show scope global")
+    address = box.root("ip -color=never -4 -o address show scope global")
     assert "10.0.2.15/24" in address
     assert "dynamic" not in address, "it is the fixed one, not one by DHCP"
     assert "DHCPv4" not in box.root("journalctl -q -b -o cat -u systemd-networkd")
