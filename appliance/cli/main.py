@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     _dkim(verbs.group("dkim", "the keys that mail is signed with"))
     claim = verbs.group("claim", "whose the box is")
     claim.verb("show", box.claim_show, "the claim code")
+    claim.verb("press", box.claim_press, "as if the button was pressed: no code for two minutes")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
     _people(verbs)
     _accounts(verbs.group("account", "the people who send through the box"))

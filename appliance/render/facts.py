@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.certs.dkim_keys import KeyFile
 from appliance.certs.keystore import HostPair
+from appliance.render.claim import ClaimFiles, Preseeded
 
 LOCAL_NAME = "pennypost.local"
 ALWAYS_NAMES = (LOCAL_NAME, "localhost")
@@ -42,6 +43,7 @@ class Facts:
     root_certificate: Path
     dkim_keys: tuple[KeyFile, ...] = ()  # those that sign and those that will; none: sign nothing
     claim_code: str = field(default="", repr=False)
+    preseed: Preseeded = field(default_factory=Preseeded)
     addresses: tuple[str, ...] = ()
     resolver: str = ""  # address:port for our own look-ups; empty: /etc/resolv.conf
     ports: Ports = field(default_factory=Ports)
@@ -58,6 +60,11 @@ class Facts:
         return {
             "dev": self.dev,
             "claimed": self.claimed,
+            "preseed": {
+                "code": self.preseed.code,
+                "say": self.preseed.say,
+                "fix": self.preseed.fix,
+            },
             "addresses": list(self.addresses),
             "resolver": self.resolver,
             "tls_key": str(self.tls_key),
@@ -96,6 +103,10 @@ class Place:
         return self.data / "keys"
 
     @property
+    def claim_press(self) -> Path:
+        return self.run / "claim-press"
+
+    @property
     def settings_database(self) -> Path:
         return self.data / "settings" / "settings.db"
 
@@ -115,13 +126,14 @@ def gather(
     dkim_keys: tuple[KeyFile, ...] = (),
 ) -> Facts:
     """The facts of the box at `place` with its certificates for mail and for the local network."""
-    code = place.claim_folder / "code"
+    claim = ClaimFiles(place.claim_folder)
     return Facts(
         data=place.data,
         run=place.run,
         dev=place.dev,
         claimed=claimed,
-        claim_code=code.read_text().strip() if not claimed and code.exists() else "",
+        claim_code="" if claimed else claim.code(),
+        preseed=Preseeded() if claimed else claim.preseeded(),
         tls_key=host.key,
         tls_certificate=host.certificate,
         local_key=local.key,

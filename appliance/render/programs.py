@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.render import daemons, nftables, nginx, system, unbound
+from appliance.render import daemons, network, nftables, nginx, system, unbound
 
 SYSTEMCTL = "/usr/bin/systemctl"
+NETWORKCTL = "/usr/bin/networkctl"
 NFT = "/usr/sbin/nft"
 NGINX = "/usr/sbin/nginx"
 UNBOUND_CHECKCONF = "/usr/sbin/unbound-checkconf"
@@ -99,6 +100,11 @@ IN_A_CHECKOUT = (_RELAY_IN_A_CHECKOUT, _WEB)
 ON_A_BOX = (
     Program(name="hostname", files=("hostname",)),
     Program(
+        name="network",
+        files=(network.FILE,),
+        changed=(Command((NETWORKCTL, "reload")),),
+    ),
+    Program(
         name="nftables",
         files=(nftables.FILE,),
         check=(NFT, "-c", "-f", "{folder}/" + nftables.FILE),
@@ -142,6 +148,12 @@ ON_A_BOX = (
         changed=(_systemctl("try-restart", "ssh.service"),),
         switch=system.SSH_SWITCH,
         units=("ssh.service",),
+    ),
+    Program(
+        name="panel",
+        files=(),
+        switch=system.PANEL_SWITCH,
+        units=("pennypost-panel.service",),
     ),
     Program(name="console", files=("issue",), changed=(Command((AGETTY, "--reload")),)),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from appliance.base.finding import Finding, Refused, Result
+from appliance.settings import network
 from appliance.settings.schema import Settings
 
 _WIDE_IPV4_PREFIX = 8  # a trusted network wider than this holds a good part of the Internet
@@ -24,6 +25,7 @@ def findings(settings: Settings) -> list[Finding]:
         *_queue_times(settings),
         *_trusted_networks(settings),
         *_aliases(settings),
+        *network.findings(settings.network),
     ]
     return sorted(found, key=lambda finding: finding.result is not Result.BAD)
 
@@ -151,8 +153,8 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
     """S5: a network that holds the whole Internet makes an open relay (G6)."""
     found = []
     for text in settings.relay.trusted_networks:
-        network = ipaddress.ip_network(text)
-        if network.prefixlen == 0:
+        trusted = ipaddress.ip_network(text)
+        if trusted.prefixlen == 0:
             found.append(
                 _bad(
                     "relay.trusted_networks",
@@ -160,8 +162,8 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
                     "Name the networks of your own devices, such as 192.168.0.0/16.",
                 )
             )
-        elif not network.is_private and network.prefixlen < (
-            _WIDE_IPV4_PREFIX if network.version == 4 else _WIDE_IPV6_PREFIX
+        elif not trusted.is_private and trusted.prefixlen < (
+            _WIDE_IPV4_PREFIX if trusted.version == 4 else _WIDE_IPV6_PREFIX
         ):
             found.append(
                 Finding(

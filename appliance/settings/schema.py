@@ -26,6 +26,7 @@ from appliance.settings.describe import (
     text,
 )
 from appliance.settings.filter import Filter
+from appliance.settings.network import Network
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.rules_section import Rewriting
 from appliance.settings.senders import Senders
@@ -341,6 +342,7 @@ class Settings:
     """All settings. One that exists is valid field by field; `checks` looks across fields."""
 
     box: Box = field(default_factory=Box)
+    network: Network = field(default_factory=Network)
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
     delivery: Delivery = field(default_factory=Delivery)
@@ -356,6 +358,7 @@ class Settings:
 
 SECTIONS: dict[str, type] = {
     "box": Box,
+    "network": Network,
     "mail": Mail,
     "outbound": Outbound,
     "delivery": Delivery,

@@ -13,6 +13,7 @@ class Who(Flag):
 
     ROOT = auto()
     WEB = auto()
+    PANEL = auto()
     BOTH = ROOT | WEB
 
 

@@ -15,7 +15,7 @@ from appliance.base.run import run
 from appliance.dns.resolver import Resolver
 from appliance.policy import alias_preview
 from appliance.render.apply import Applier, Progress, Wanted
-from appliance.render.claim import ClaimFiles
+from appliance.render.claim import PRESS_SECONDS, ClaimFiles, Press
 from appliance.render.facts import Place
 from appliance.render.programs import SYSTEMCTL
 from appliance.settings import schema
@@ -48,11 +48,13 @@ class Steward:
         claim: ClaimFiles,
         clock: Clock,
         resolver: Resolver | None = None,
+        press_group: str | None = None,
     ) -> None:
         self._place = place
         self._store = store
         self._applier = applier
         self._claim = claim
+        self._press = Press(place.claim_press, group=press_group)
         self._clock = clock
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
@@ -85,6 +87,7 @@ class Steward:
             "services.status": Action(do=self.services_status),
             "claim.status": Action(do=self.claim_status),
             "claim.close": Action(do=self.claim_close, changes=True),
+            "claim.press": Action(do=self.claim_press, who=Who.ROOT | Who.PANEL, changes=True),
             "claim.code": Action(do=self.claim_code, who=Who.ROOT),
             "facts.show": Action(do=self.facts_show),
             "dkim.show": Action(do=self.dkim_show),
@@ -179,6 +182,13 @@ class Steward:
 
     def claim_code(self, progress: Progress, who: Who) -> Any:
         return {"claimed": self._claim.is_claimed(), "code": self._claim.code()}
+
+    def claim_press(self, progress: Progress, who: Who) -> Any:
+        """The button of the box was pressed: for two minutes it can be claimed without its code."""
+        if self._claim.is_claimed():
+            raise Refused.because("claim.press", "This box has an owner already.")
+        self._press.note(self._clock.monotonic())
+        return {"seconds": PRESS_SECONDS}
 
     def claim_close(self, progress: Progress, who: Who) -> Any:
         """The box has an owner from now on: open what the settings open.

@@ -33,6 +33,11 @@ CHOICES: Mapping[str, tuple[str, str]] = {
     "implicit": (N_("TLS from the start (usual on port 465)"), ""),
     "opportunistic": (N_("Encrypted when the other server offers it"), ""),
     "none": (N_("Not encrypted"), ""),
+    "dhcp": (N_("From the router (DHCP)"), N_("Right in most networks.")),
+    "static": (
+        N_("A fixed one"),
+        N_("Right where nothing gives addresses, or where the box must keep its own."),
+    ),
 }
 
 

@@ -137,13 +137,18 @@ SCREENS = (
         ("queue.reserve_bytes",),
     ),
     Screen(
+        "network",
+        N_("Address"),
+        N_("How the box gets its address."),
+        ("network.mode", "network.address", "network.gateway", "box.dns_forwarders"),
+    ),
+    Screen(
         "box",
         N_("The box"),
         N_("Language, clock, names and these pages."),
         ("box.language", "box.time_zone", "box.ssh_authorized_keys"),
         (
             "box.ntp_servers",
-            "box.dns_forwarders",
             "web.session_idle_minutes",
             "web.session_hours",
             "web.allowed_hosts",
@@ -190,7 +195,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,filter,limits,sending,copies,times,box):name>")
+@pages.get("/<any(mail,outgoing,filter,limits,sending,copies,times,network,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -245,7 +250,7 @@ def _doubts(screen: Screen) -> list[Finding]:
     return found
 
 
-@pages.post("/<any(mail,outgoing,filter,limits,sending,copies,times,box):name>")
+@pages.post("/<any(mail,outgoing,filter,limits,sending,copies,times,network,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()

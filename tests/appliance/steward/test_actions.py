@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from appliance.base.control import Peer, Request
 from appliance.base.finding import PennypostError, Refused
 from appliance.base.run import Completed
+from appliance.render.claim import Press
 from appliance.render.programs import ON_A_BOX, Command
 from appliance.steward import actions, services
 from appliance.steward.actions import Steward
 from appliance.steward.main import Desk
 from tests.support.applied_box import Box
 
-ROOT, WEB = 0, 4711
+ROOT, WEB, PANEL = 0, 4711, 4712
 VERBS = {
     "settings.show",
     "settings.change",
@@ -34,6 +35,7 @@ VERBS = {
     "claim.status",
     "claim.close",
     "claim.code",
+    "claim.press",
     "facts.show",
     "dkim.show",
     "dkim.rotate",
@@ -81,7 +83,7 @@ def desk(box: Box, ran: Ran) -> Desk:
     steward = Steward(
         box.place, store=box.store, applier=box.applier, claim=box.claim, clock=box.clock
     )
-    return Desk(steward.table(), root_uids={ROOT})
+    return Desk(steward.table(), root_uids={ROOT}, panel_uids={PANEL})
 
 
 def ask(desk: Desk, verb: str, args: Mapping[str, Any] | None = None, *, uid: int = ROOT) -> Any:
@@ -167,8 +169,21 @@ def test_accounts_are_kept_and_no_password_comes_back(desk: Desk, box: Box) -> N
 
 def test_the_claim_code_is_for_root_only(desk: Desk, box: Box) -> None:
     code = box.claim.ensure_code()
-    assert "root only" in refused(desk, "claim.code", {}, uid=WEB)
+    assert "not for user" in refused(desk, "claim.code", {}, uid=WEB)
     assert ask(desk, "claim.code") == {"claimed": False, "code": code}
+
+
+def test_the_panel_may_report_a_press_and_nothing_else(desk: Desk, box: Box) -> None:
+    assert ask(desk, "claim.press", uid=PANEL) == {"seconds": 120.0}
+    press = Press(box.place.claim_press)
+    assert press.name(box.clock.monotonic())
+    box.clock.advance(120)
+    assert press.name(box.clock.monotonic()) == ""
+    assert "not for user" in refused(desk, "claim.press", {}, uid=WEB)
+    for verb in VERBS - {"claim.press"}:
+        assert "not for user" in refused(desk, verb, {}, uid=PANEL)
+    box.claim.close()
+    assert "has an owner" in refused(desk, "claim.press", {}, uid=PANEL)
 
 
 def test_closing_the_claim_opens_what_the_settings_open(desk: Desk, box: Box) -> None:
