@@ -260,8 +260,8 @@ def states(
     """Disks that a power cut may leave, none twice with less acknowledged than before.
 
     A cut is looked at just before each flush takes effect, at each acknowledgement and at the
-    end: then most is pending. `most_a_cut` bounds the states of one cut (0: all that are made); the ones chosen
-    depend on `seed` only. `rules` is "ext4" or "posix".
+    end: then most is pending. `most_a_cut` bounds the states of one cut (0: all that are made);
+    the ones chosen depend on `seed` only. `rules` is "ext4" or "posix".
     """
     chance = random.Random(seed)
     disk, pending, acknowledged = _Disk(), list[Change](), frozenset[str]()

@@ -11,7 +11,6 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -241,7 +240,7 @@ def traced(folder: Path, **how: Any) -> Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Fifty messages, five restarts or foldings of the log."""
     return traced(tmp_path_factory.mktemp("story"), times=5)
 
