@@ -4,6 +4,7 @@ BROKEN=early-250     says 250 before the commit, which comes a little later
 BROKEN=no-flush      commits without flushing
 BROKEN=no-file-flush     does not flush a large message's file
 BROKEN=no-folder-flush   does not flush the folder that holds its name
+BROKEN=nobody-gives-way  is full when it is full
 BROKEN=none          keeps it
 
 With CHECKPOINT_PAGES the log is folded into the database so often.
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.relay import main
+from appliance.relay import main, session
 from appliance.spool import database
 from appliance.spool.bodies import RealDisk
 from appliance.spool.writer import Writer
@@ -71,11 +72,17 @@ def do_not_flush_folders() -> None:
     RealDisk.flush_folder = flush_folder  # type: ignore[method-assign]
 
 
+def let_nobody_give_way() -> None:
+    """Whoever came first stays."""
+    setattr(session, "least_progress", lambda guests, now: [])  # noqa: B010
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "early-250": say_250_early,
     "no-flush": do_not_flush,
     "no-file-flush": do_not_flush_files,
     "no-folder-flush": do_not_flush_folders,
+    "nobody-gives-way": let_nobody_give_way,
     "none": lambda: None,
 }
 
