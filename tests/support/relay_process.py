@@ -18,6 +18,10 @@ from tests.support.wait import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class RelayEnded(AssertionError):
+    """It ended instead of greeting."""
+
+
 class RelayProcess:
     """`start`, `kill` (SIGKILL) and `stop` (SIGTERM), as often as one likes, over one folder.
 
@@ -54,7 +58,7 @@ class RelayProcess:
         return self._run / "relay.sock"
 
     def start(self) -> None:
-        """Start it and wait until it greets."""
+        """Start it and wait until it greets. Raises RelayEnded."""
         ours = ["--data", str(self.folder), "--run", str(self._run), "--smtp", str(self.port)]
         ours += ["--submissions", str(self.submissions_port)]
         with (self.folder / "output").open("ab") as output:
@@ -86,6 +90,10 @@ class RelayProcess:
         return process.wait(timeout=60)
 
     def _greets(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            code = self._process.returncode
+            self._process = None
+            raise RelayEnded(f"{code}: {(self.folder / 'output').read_text()[-2000:]}")
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
                 sock.settimeout(5)

@@ -66,7 +66,9 @@ class SlowClients:
 
     @property
     def open(self) -> int:
-        return len(self._selector.get_map())
+        """Those that were let in and are still there. A connection that the kernel dropped from a
+        full backlog looks open from here for ever; nobody has greeted it."""
+        return sum(key.data.greeted for key in list(self._selector.get_map().values()))
 
     def _work(self) -> None:
         dripped_at = time.monotonic()
