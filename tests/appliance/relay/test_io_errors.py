@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.base import control
 from tests.support.relay_process import RelayEnded, RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
-from tests.support.wait import wait_until
+from tests.support.wait import TimedOut, wait_until
 
 ERRORS = ("EIO", "ENOSPC")
 # What one round of messages gets to; the rest by `soak`.
@@ -38,13 +39,15 @@ ROUNDS = 3
 class Failing:
     """A relay whose file calls can be made to fail, and what was promised."""
 
-    def __init__(self, folder: Path, sink: SmtpSink) -> None:
+    def __init__(self, folder: Path, sink: SmtpSink, broken: str) -> None:
         settings = {
             "mail.relay_domains": [f"example.org | {sink.address}"],
             "queue.retry_seconds": [1],
         }
         self.sink, self.folder = sink, folder
-        self.relay = RelayProcess(folder, settings)
+        self.relay = RelayProcess(
+            folder, settings, module="tests.support.broken_relay", environment={"BROKEN": broken}
+        )
         self.acknowledged: set[str] = set()
         self.refused: set[str] = set()
         self.codes: Counter[int] = Counter()
@@ -98,13 +101,16 @@ class Failing:
         )
         assert time.monotonic() - begun < RECOVERS_SECONDS
 
-    def judge(self) -> None:
+    def judge(self, patience_seconds: float) -> None:
         """After a kill and a start: all that was acknowledged, once; nothing that was refused."""
+        wait_until(
+            lambda: self.acknowledged <= self.arrived().keys(),
+            what="all that was acknowledged",
+            timeout_seconds=patience_seconds,
+        )
+        wait_until(lambda: not self.waiting(), what="an empty queue")
         self.relay.kill()
         self.relay.start()
-        wait_until(
-            lambda: self.acknowledged <= self.arrived().keys(), what="all that was acknowledged"
-        )
         arrived = self.arrived()
         assert not self.refused & arrived.keys()
         assert set(self.codes) <= {250, 451, 452}
@@ -113,7 +119,12 @@ class Failing:
             f"{self.hit} calls failed ({self.missed} not reached), {len(self.acknowledged)} "
             f"acknowledged, 0 lost, {doubled} doubled; replies {dict(self.codes)}"
         )
-        assert doubled <= self.hit  # a kill may come between the next hop's 250 and our note
+        assert not self.waiting()
+        assert not doubled
+
+    def waiting(self) -> int:
+        status = control.call(self.relay.socket_path, "status")
+        return int(status["queue"]["messages"])
 
     def arrived(self) -> Counter[str]:
         return Counter(
@@ -123,16 +134,22 @@ class Failing:
         )
 
 
-def sweep(folder: Path, cases: list[tuple[str, int, str]]) -> Failing:
+def sweep(
+    folder: Path,
+    cases: list[tuple[str, int, str]],
+    *,
+    broken: str = "none",
+    patience_seconds: float = 60,
+) -> Failing:
     if not shutil.which("strace"):
         pytest.fail("strace is needed: apt-get install strace")
     with SmtpSink() as sink:
-        failing = Failing(folder, sink)
+        failing = Failing(folder, sink, broken)
         failing.relay.start()
         try:
             for case in cases:
                 failing.at(*case)
-            failing.judge()
+            failing.judge(patience_seconds)
         finally:
             failing.relay.stop()
     return failing
@@ -143,6 +160,12 @@ def test_a_file_call_that_fails_costs_no_message(tmp_path: Path) -> None:
     failing = sweep(tmp_path, SAMPLE)
     assert failing.hit > len(SAMPLE) // 2
     assert failing.codes[451] + failing.codes[452] > len(SAMPLE) // 4
+
+
+@pytest.mark.full
+def test_the_sweep_sees_a_relay_that_says_250_whatever_fails(tmp_path: Path) -> None:
+    with pytest.raises(TimedOut):
+        sweep(tmp_path, [("fdatasync", 1, "EIO")], broken="early-250", patience_seconds=4)
 
 
 @pytest.mark.soak
