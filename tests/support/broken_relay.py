@@ -8,7 +8,8 @@ BROKEN=nobody-gives-way  is full when it is full
 BROKEN=no-reserve    writes until the disk is really full
 BROKEN=none          keeps it
 
-With CHECKPOINT_PAGES the log is folded into the database so often.
+With CHECKPOINT_PAGES the log is folded into the database so often; DRAIN_SECONDS is the patience
+at the end.
 """
 
 from __future__ import annotations
@@ -98,4 +99,5 @@ if __name__ == "__main__":
     WAYS[os.environ["BROKEN"]]()
     if "CHECKPOINT_PAGES" in os.environ:
         database.PAGES_BETWEEN_CHECKPOINTS = int(os.environ["CHECKPOINT_PAGES"])
+    main.DRAIN_SECONDS = int(os.environ.get("DRAIN_SECONDS", main.DRAIN_SECONDS))
     main.main()

@@ -1,4 +1,7 @@
-"""A restart under load drops no transaction and refuses no connection (systemd holds the sockets)."""
+"""A restart under load drops no transaction and refuses no connection.
+
+The listening socket is held open beside the relay, as systemd does.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ LONGEST_DRAIN_SECONDS = 30
 class HeldSocket:
     """A listening socket that outlives the relays that are started on it, as systemd's does."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, drain_seconds: int = 20) -> None:
+        self.folder, self.drain_seconds = folder, drain_seconds
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self.sock.getsockname()[1]
         (folder / "run" / "rendered").mkdir(parents=True)
@@ -39,25 +42,26 @@ class HeldSocket:
     def start(self) -> None:
         number = self.sock.fileno()
         command = f'export LISTEN_PID=$$; exec "$@" 3<&{number} {number}<&-'
-        relay = [sys.executable, "-m", "appliance.relay.main", "--data", str(self.folder)]
+        relay = [sys.executable, "-m", "tests.support.broken_relay", "--data", str(self.folder)]
         relay += ["--run", str(self.folder / "run"), "--resolver", "127.0.0.1:1"]
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 ["bash", "-c", command, "bash", *relay],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "LISTEN_FDS": "1",
-                     "LISTEN_FDNAMES": "smtp"},
+                     "LISTEN_FDNAMES": "smtp",
+                     "BROKEN": "none", "DRAIN_SECONDS": str(self.drain_seconds)},
                 pass_fds=[number],
                 stdout=output,
                 stderr=output,
             )  # fmt: skip
 
-    def stop(self) -> float:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
         """How many seconds it took to end."""
         assert self.process is not None
         begun = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
+        self.process.send_signal(number)
+        assert self.process.wait(60) == (0 if number == signal.SIGTERM else -number)
         return time.monotonic() - begun
 
 
@@ -112,19 +116,22 @@ class Load:
             self.fates[f"dropped: {error!r}" if begun else "hung up between messages"] += 1
 
 
-def restarts(folder: Path, count: int) -> Counter[str]:
+def restarts(folder: Path, count: int, *, number: signal.Signals = signal.SIGTERM) -> Counter[str]:
     held = HeldSocket(folder)
     held.start()
     longest = 0.0
     load = Load(held.port)
-    try:
-        for _ in range(count):
-            before = load.fates["accepted"]
-            wait_until(lambda: load.fates["accepted"] > before + 20, what="messages accepted")
-            longest = max(longest, held.stop())
-            held.start()
+
+    def some_more() -> None:
         before = load.fates["accepted"]
         wait_until(lambda: load.fates["accepted"] > before + 20, what="messages accepted")
+
+    try:
+        for _ in range(count):
+            some_more()
+            longest = max(longest, held.stop(number))
+            held.start()
+        some_more()
     finally:
         load.stop()
         held.stop()
@@ -151,9 +158,13 @@ def test_twenty_restarts_under_load_drop_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_message_that_drips_does_not_hold_up_a_restart(tmp_path: Path) -> None:
-    """It has twenty seconds to end; then it is told so, and the relay is gone within thirty."""
-    held = HeldSocket(tmp_path)
+def test_the_load_sees_a_relay_that_just_ends(tmp_path: Path) -> None:
+    fates = restarts(tmp_path, 3, number=signal.SIGKILL)
+    assert any(fate.startswith(("dropped", "hung up")) for fate in fates)
+
+
+def drip(folder: Path, drain_seconds: int) -> float:
+    held = HeldSocket(folder, drain_seconds=drain_seconds)
     held.start()
     try:
         with SmtpClient("127.0.0.1", held.port) as client:
@@ -161,7 +172,18 @@ def test_a_message_that_drips_does_not_hold_up_a_restart(tmp_path: Path) -> None
             client.envelope("a@client.example", ["b@example.org"])
             assert client.command("DATA").code == 354
             client.send(b"Subject: slow\r\n")
-            assert held.stop() < LONGEST_DRAIN_SECONDS
+            seconds = held.stop()
             assert client.read_answer().code == 421
+            return seconds
     finally:
         held.sock.close()
+
+
+@pytest.mark.full
+def test_a_message_that_drips_is_told_when_time_is_up(tmp_path: Path) -> None:
+    assert 2 < drip(tmp_path, 2) < 10
+
+
+@pytest.mark.soak
+def test_a_message_that_drips_does_not_hold_up_a_restart(tmp_path: Path) -> None:
+    assert 20 < drip(tmp_path, 20) < LONGEST_DRAIN_SECONDS
