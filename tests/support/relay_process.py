@@ -41,6 +41,7 @@ class RelayProcess:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.module, self.before = folder, module, list(before)
+        self.code = ROOT  # another folder with `appliance` in it is another version
         self.environment = dict(environment or {})
         self.port = _free_port()
         self.submissions_port = _free_port()
@@ -64,8 +65,8 @@ class RelayProcess:
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", self.module, *ours],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+                cwd=self.code,
+                env={**os.environ, "PYTHONPATH": str(self.code), **self.environment},
                 stdout=output,
                 stderr=output,
             )
