@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from appliance.policy import (
     addresses,
+    brake,
     call_ahead,
     dnsbl,
     greylist,
@@ -18,6 +19,7 @@ from appliance.policy import (
     relay_access,
     sender_domain,
     sender_spf,
+    submission,
 )
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -56,6 +58,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
+        Check(submission.account_still_exists, Station.SANITY),
+        Check(submission.own_sender, Station.SANITY),
+        Check(submission.who_signed_in, Station.SANITY),
+        Check(brake.rate, Station.LIMITS, brake.look_up),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
         Check(
@@ -69,6 +75,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
+        Check(brake.rate, Station.LIMITS),
+        Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
         Check(relay_access.recipient_exists, Station.SANITY),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
@@ -94,6 +102,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
         Check(limits.hops, Station.SANITY),
+        Check(brake.counted, Station.LIMITS, brake.count),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
     ),
 }
 

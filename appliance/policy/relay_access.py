@@ -6,8 +6,10 @@ are for them alone (RFC 6409 §4.3).
 """
 
 from appliance.mail import reply as replies
+from appliance.mail.address import Address
 from appliance.policy.rules import Rules
 from appliance.policy.verdict import Facts, Verdict, reject
+from appliance.settings.schema import Settings
 
 # Local parts that an older next hop might read as a route of its own: user%other@here,
 # other!user@here, "user@other"@here. With them a stranger would relay through it.
@@ -18,7 +20,9 @@ def submission_needs_sign_in(facts: Facts, rules: Rules) -> Verdict | None:
     """On 587 and 465 only our own people are served."""
     if not facts.port.is_submission or facts.is_ours:
         return None
-    return reject("sign_in", replies.SIGN_IN_FIRST, "not signed in, and not a trusted network")
+    encrypted = facts.tls or not rules.settings.submission.sign_in
+    reply = replies.SIGN_IN_FIRST if encrypted else replies.TLS_FIRST
+    return reject("sign_in", reply, "not signed in, and not a trusted network")
 
 
 def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
@@ -35,7 +39,7 @@ def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
 
 
 def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
-    """Our own mail domains have no mailboxes yet: nobody is known there.
+    """In our own mail domains an account is a mailbox, where mailboxes are kept (G12).
 
     Asking a relay domain's next hop (`verify_recipients`) is a look-up that joins here.
     """
@@ -46,5 +50,21 @@ def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
     if domain in rules.relay_domains:
         return None
     if domain in rules.mail_domains or not domain:
-        return reject("recipient", replies.UNKNOWN_MAILBOX, f"no mailbox {recipient} here")
+        return _in_our_domain(facts, rules, recipient)
     return None
+
+
+def _in_our_domain(facts: Facts, rules: Rules, recipient: Address) -> Verdict | None:
+    if rules.people.owner(recipient, rules.mail_domains) is None:
+        return reject("recipient", replies.UNKNOWN_MAILBOX, f"no mailbox {recipient} here")
+    if keeps_mailboxes(rules.settings):
+        return None
+    # A stranger is not told which accounts there are.
+    reply = replies.NO_MAILBOX_STORAGE if facts.is_ours else replies.UNKNOWN_MAILBOX
+    return reject("recipient", reply, f"{recipient} is an account, but mailboxes are not kept here")
+
+
+def keeps_mailboxes(settings: Settings) -> bool:
+    """Whether mail can be delivered into mailboxes (G12)."""
+    delivery = getattr(settings, "delivery", None)
+    return bool(getattr(delivery, "lmtp", ""))

@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from appliance.mail.address import AddressError, domain_key
+from appliance.policy.people import NOBODY, People
 from appliance.policy.sender_lists import Lists
 from appliance.settings.schema import RelayDomain, Settings
 
@@ -23,9 +24,10 @@ class Rules:
     max_hops: int
     senders: Lists
     settings: Settings  # the sections that a check reads by itself
+    people: People = NOBODY
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Rules":
+    def from_settings(cls, settings: Settings, people: People = NOBODY) -> "Rules":
         """A setting that cannot be read any more shuts a door, it never opens one."""
         mail, relay = settings.mail, settings.relay
         return cls(
@@ -40,6 +42,7 @@ class Rules:
             max_hops=relay.max_hops,
             senders=Lists(settings.senders),
             settings=settings,
+            people=people,
         )
 
     def trusts(self, address: str) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_SENDER_DOMAINS = 20_000
 MAX_SPF_RESULTS = 20_000
 
+if TYPE_CHECKING:
+    from appliance.policy.brake import SentBook
+
 
 @dataclass(slots=True)
 class Tools:
@@ -37,3 +40,4 @@ class Tools:
     greylist: Greylist | None = None
     correspondents: Correspondents | None = None
     next_hops: NextHops | None = None
+    sent: SentBook | None = None

@@ -71,7 +71,17 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
+    note_brake(shop, facts, queue_id)
     return replies.QUEUED.naming(queue_id)
+
+
+def note_brake(shop: Shop, facts: Facts, queue_id: str) -> None:
+    """Remember a message that is held for the brake's sake, so that a release finds it."""
+    if facts.sent is None or not facts.sent.braked or shop.book is None:
+        return
+    shop.book.hold(facts.user, queue_id)
+    shop.counters["braked"] += 1
+    shop.log.event(queue_id, "held", user=facts.user, why=f"brake: {facts.sent.braked}")
 
 
 def form_of(content: Content) -> Verdict | None:
@@ -145,4 +155,5 @@ def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
         helo=new.helo,
         tls=transaction.tls_version,
         port=transaction.facts.port.value,
+        user=transaction.facts.user,
     )

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
+from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
+from appliance.relay.sign_in import SignIn
 from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
@@ -34,6 +37,9 @@ class Shop:
     settings: Settings = field(default_factory=Settings)
     accepting: bool = False
     why_closed: str = ""
+    people: People = NOBODY
+    sign_in: SignIn | None = None  # None: there are no accounts to sign in with
+    book: SentBook | None = None  # who sent how much
     rules: Rules = field(init=False)
     chain: Chain = field(init=False)
     tools: Tools = field(init=False)
@@ -46,18 +52,23 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock)
+        self.tools = Tools(self.resolver, self.clock, sent=self.book)
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
         """Put settings in force for whatever begins from now on."""
         self.settings = settings
-        self.rules = Rules.from_settings(settings)
+        self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
         self.accepting = accepting
         self.why_closed = why
+
+    def take_people(self, people: People) -> None:
+        """Put the accounts in force that there are now."""
+        self.people = people
+        self.take(self.settings, accepting=self.accepting, why=self.why_closed)
 
     @property
     def hostname(self) -> str:

@@ -29,6 +29,7 @@ from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.senders import Senders
 from appliance.settings.signing import Signing
+from appliance.settings.submission import Submission
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -343,6 +344,7 @@ class Settings:
     outbound: Outbound = field(default_factory=Outbound)
     delivery: Delivery = field(default_factory=Delivery)
     relay: Relay = field(default_factory=Relay)
+    submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
@@ -356,6 +358,7 @@ SECTIONS: dict[str, type] = {
     "outbound": Outbound,
     "delivery": Delivery,
     "relay": Relay,
+    "submission": Submission,
     "queue": Queue,
     "filter": Filter,
     "senders": Senders,

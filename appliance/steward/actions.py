@@ -7,8 +7,6 @@ text from a caller in its arguments.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Flag, auto
 from typing import Any
 
 from appliance.base.clock import Clock
@@ -23,6 +21,8 @@ from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward import services
+from appliance.steward.accounts import AccountActions
+from appliance.steward.action import Action, Who
 from appliance.steward.arguments import (
     MAX_HISTORY,
     Argument,
@@ -33,24 +33,6 @@ from appliance.steward.arguments import (
     whole_number,
 )
 from appliance.steward.signing import SigningDesk
-
-
-class Who(Flag):
-    """Who may ask: root (the CLI) and the web's user."""
-
-    ROOT = auto()
-    WEB = auto()
-    BOTH = ROOT | WEB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One entry of the table."""
-
-    do: Callable[..., Any]
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
-    who: Who = Who.BOTH
-    changes: bool = False  # worth a line in the log
 
 
 class Steward:
@@ -73,6 +55,7 @@ class Steward:
         self._clock = clock
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
+        self.accounts = AccountActions(place, store, clock)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -108,6 +91,7 @@ class Steward:
             "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
+            **self.accounts.table(),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:

@@ -15,7 +15,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, PennypostError, Refused, Result
-from appliance.settings import schema
+from appliance.settings import checks, schema
 from appliance.settings.senders import SenderEntry
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
@@ -111,6 +111,18 @@ SCREENS = (
         ),
     ),
     Screen(
+        "sending",
+        N_("Sending"),
+        N_("How your own people send: signing in, and how much one account may send."),
+        ("submission.sign_in", "submission.brake"),
+        (
+            "submission.max_per_hour",
+            "submission.max_recipients_per_hour",
+            "submission.brake_new_recipients",
+            "submission.brake_new_domains",
+        ),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -170,7 +182,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,filter,limits,times,box):name>")
+@pages.get("/<any(mail,outgoing,filter,limits,sending,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -211,10 +223,21 @@ def _page(
         states=home.STATES,
         list_tests=list_tests,
         zones=wizard.time_zones() if screen.name == "box" else {},
+        warnings=_doubts(screen),
     )
 
 
-@pages.post("/<any(mail,outgoing,filter,limits,times,box):name>")
+def _doubts(screen: Screen) -> list[Finding]:
+    """What is allowed, in force, and doubtful: such as a network of very many strangers (S5)."""
+    settings = services().view().settings
+    names = {f"settings.{name}" for name in screen.all}
+    found = [f for f in checks.findings(settings) if f.check in names]
+    if screen.name == "sending":
+        found += home.nobody_to_sign_in(settings.submission.sign_in)
+    return found
+
+
+@pages.post("/<any(mail,outgoing,filter,limits,sending,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()

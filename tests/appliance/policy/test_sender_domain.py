@@ -10,6 +10,7 @@ from appliance.base.clock import FakeClock
 from appliance.dns.resolver import MX, FakeResolver
 from appliance.mail.address import parse
 from appliance.policy.chain import Chain
+from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.policy.sender_domain import KEEP_SECONDS
 from appliance.policy.tools import Tools
@@ -32,7 +33,8 @@ def judged(sender: str, tools: Tools | None = None, **facts: object) -> Verdict:
     given.mail_from = parse(sender) if sender else None
     for name, value in facts.items():
         setattr(given, name, value)
-    rules = Rules.from_settings(schema.from_json({"mail.main_domain": "ours.example"}))
+    given_settings = schema.from_json({"mail.main_domain": "ours.example"})
+    rules = Rules.from_settings(given_settings, People.of([Person("ann")]))
     tools = tools or Tools(resolver(), FakeClock())
     return asyncio.run(Chain(rules).run(Stage.MAIL, given, tools))
 
@@ -59,7 +61,7 @@ def test_a_sender_that_cannot_be_answered_is_refused(sender: str, reply: str | N
 
 def test_our_own_people_are_not_asked() -> None:
     assert judged("a@nowhere.example", trusted=True).reply is None
-    assert judged("a@nowhere.example", user="ann").reply is None
+    assert judged("ann@ours.example", user="ann").reply is None
 
 
 def test_a_domain_is_looked_up_once_for_many_messages() -> None:
