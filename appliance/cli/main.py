@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import accounts, box, dkim, people, queue, senders, settings
+from appliance.cli import accounts, alias, box, dkim, people, queue, senders, settings
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _queue(verbs.group("queue", "mail that waits"))
     smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
     smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
+    _alias(verbs.group("alias", "names that stand for others, and where their mail goes"))
     verbs.verb("trace", queue.trace, "what became of a message").add_argument(
         "search", help="queue id or address"
     )
@@ -105,6 +106,27 @@ def _queue(verbs: Verbs) -> None:
         verb.add_argument("ids", nargs="*")
         verb.add_argument("--all", action="store_true")
         verb.add_argument("--search", default="")
+
+
+def _alias(verbs: Verbs) -> None:
+    list_ = verbs.verb("list", alias.list_, "all aliases")
+    list_.add_argument("--search", default="", metavar="TEXT")
+    add = verbs.verb("add", alias.add, "one more, to one target or several")
+    edit = verbs.verb("edit", alias.edit, "other targets, comment or name")
+    for verb in (add, edit):
+        verb.add_argument("alias")
+        verb.add_argument("--comment")
+    add.add_argument("targets", nargs="+", metavar="TARGET")
+    edit.add_argument("--to", nargs="+", metavar="TARGET", dest="targets", help="other targets")
+    edit.add_argument("--name", help="the new name")
+    verbs.verb("remove", alias.remove, "take one away").add_argument("alias")
+    preview = verbs.verb("preview", alias.preview, "where mail to an address finally goes")
+    preview.add_argument("aliases", nargs="+", metavar="ADDRESS")
+    export = verbs.verb("export", alias.export, "the table as CSV")
+    export.add_argument("file", nargs="?", type=Path)
+    import_ = verbs.verb("import", alias.import_, "aliases from a CSV file or -")
+    import_.add_argument("file", type=Path)
+    import_.add_argument("--replace", action="store_true", help="remove all others")
 
 
 def _senders(verbs: Verbs) -> None:

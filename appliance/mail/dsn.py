@@ -22,6 +22,7 @@ class Kind(StrEnum):
     DELAYED = "delayed"
     RELAYED = "relayed"
     DELIVERED = "delivered"
+    EXPANDED = "expanded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ _SUBJECTS = {
     Kind.DELAYED: "Delayed: your message has not been delivered yet",
     Kind.RELAYED: "Passed on: your message was handed to the next mail server",
     Kind.DELIVERED: "Delivered: your message has arrived",
+    Kind.EXPANDED: "Passed on: your message was sent to everybody behind an address",
 }
 _OPENINGS = {
     Kind.FAILED: "Your message could not be delivered to the recipients below.\r\n"
@@ -60,6 +62,8 @@ _OPENINGS = {
     Kind.RELAYED: "Your message was passed on to a mail server that does not confirm delivery.\r\n"
     "You will hear nothing further unless it fails there.",
     Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
+    Kind.EXPANDED: "Your message has arrived at an address that stands for several people.\r\n"
+    "It was sent on to each of them. You will hear nothing further unless that fails.",
 }
 
 
@@ -161,6 +165,11 @@ def _part(boundary: str, content_type: str, content: bytes) -> bytes:
     if content_type == "message/delivery-status":
         head = f"--{boundary}\r\nContent-Type: {content_type}\r\n"
     return head.encode() + b"\r\n" + content + (b"" if content.endswith(b"\r\n") else b"\r\n")
+
+
+def encode_xtext(text: str) -> str:
+    """ASCII text as xtext (RFC 3461 §4)."""
+    return re.sub(r"[^!-*,-<>-~]", lambda match: f"+{ord(match[0]):02X}", text)
 
 
 def decode_xtext(text: str) -> str:

@@ -60,6 +60,7 @@ UNANNOUNCED_DATA = Reply(554, "5.5.0", "Data sent before it was asked for, closi
 
 # Not now
 TRY_AGAIN = Reply(451, "4.3.0", "Temporary trouble here, try again later; id")
+TRY_LATER = Reply(451, "4.3.5", "This address is being looked after, try again later")
 SENDER_DOMAIN_UNKNOWN = Reply(450, "4.1.8", "Cannot look your sender's domain up now, try later")
 LISTED_FOR_NOW = Reply(450, "4.7.1", "Try again later: your address is on the block list")
 GREYLISTED = Reply(450, "4.7.1", "You are new here, and mail from you is welcome")
@@ -115,4 +116,7 @@ BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is bigger than allowed here")
 HEADER_TOO_BIG = Reply(552, "5.3.4", "Message header is bigger than allowed here")
+FORWARDED_BEFORE = Reply(
+    554, "5.4.6", "Forwarded here before, this message is going round in circles"
+)
 LOOP = Reply(554, "5.4.6", "Too many hops, this message is going round in circles")

@@ -78,7 +78,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(brake.rate, Station.LIMITS),
         Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
-        Check(relay_access.recipient_exists, Station.SANITY),
+        Check(relay_access.recipient_exists, Station.SANITY, relay_access.come_home),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
         Check(dnsbl.listed, Station.DNSBL, dnsbl.look_up, strangers_only=True, is_on=dnsbl.is_on),
         Check(

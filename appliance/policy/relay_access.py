@@ -7,9 +7,10 @@ are for them alone (RFC 6409 §4.3).
 
 from appliance.mail import reply as replies
 from appliance.mail.address import Address
+from appliance.policy import srs
 from appliance.policy.rules import Rules
-from appliance.policy.verdict import Facts, Verdict, reject
-from appliance.settings.schema import Settings
+from appliance.policy.tools import Tools
+from appliance.policy.verdict import Facts, Verdict, defer, reject
 
 # Local parts that an older next hop might read as a route of its own: user%other@here,
 # other!user@here, "user@other"@here. With them a stranger would relay through it.
@@ -38,33 +39,49 @@ def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
     return None
 
 
-def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
-    """In our own mail domains an account is a mailbox, where mailboxes are kept (G12).
+async def come_home(facts: Facts, rules: Rules, tools: Tools) -> None:
+    """Read a rewritten sender of ours back, for a bounce of a forward.
 
-    Asking a relay domain's next hop (`verify_recipients`) is a look-up that joins here.
+    Only null senders: anything else to such an address would be a way through the box for
+    whoever has seen one of our forwards.
+    """
+    facts.bounce_for = None
+    if facts.recipient is not None and facts.mail_from is None and tools.srs_secret:
+        facts.bounce_for = srs.reverse(
+            facts.recipient,
+            domains=rules.mail_domains | rules.relay_domains.keys(),
+            secret=tools.srs_secret,
+            now=tools.clock.now(),
+        )
+
+
+def recipient_exists(facts: Facts, rules: Rules) -> Verdict | None:
+    """An alias or a mailbox, or a sender that we rewrote; in relay domains the next hop knows.
+
+    In our own mail domains an account is a mailbox where mailboxes are kept (G12).
     """
     recipient = facts.recipient
-    if recipient is None:
+    if recipient is None or facts.bounce_for is not None:
         return None
     domain = recipient.domain_key or rules.main_domain
-    if domain in rules.relay_domains:
-        return None
-    if domain in rules.mail_domains or not domain:
-        return _in_our_domain(facts, rules, recipient)
+    if domain in rules.mail_domains or domain in rules.relay_domains or not domain:
+        return where_it_ends(rules, recipient, asked_by_us=facts.is_ours)
     return None
 
 
-def _in_our_domain(facts: Facts, rules: Rules, recipient: Address) -> Verdict | None:
-    if rules.people.owner(recipient, rules.mail_domains) is None:
-        return reject("recipient", replies.UNKNOWN_MAILBOX, f"no mailbox {recipient} here")
-    if keeps_mailboxes(rules.settings):
+def where_it_ends(rules: Rules, recipient: Address, *, asked_by_us: bool = False) -> Verdict | None:
+    """Whether mail for an address of ours arrives anywhere."""
+    found = rules.expand(recipient)
+    if found.trouble:
+        return defer("alias", replies.TRY_LATER, f"{recipient} leads {found.trouble}")
+    if found.targets:
         return None
-    # A stranger is not told which accounts there are.
-    reply = replies.NO_MAILBOX_STORAGE if facts.is_ours else replies.UNKNOWN_MAILBOX
-    return reject("recipient", reply, f"{recipient} is an account, but mailboxes are not kept here")
-
-
-def keeps_mailboxes(settings: Settings) -> bool:
-    """Whether mail can be delivered into mailboxes (G12)."""
-    delivery = getattr(settings, "delivery", None)
-    return bool(getattr(delivery, "lmtp", ""))
+    if found.is_alias:
+        why = f"the alias {recipient} leads to no mailbox"
+    elif rules.people.owner(recipient, rules.mail_domains) is not None:
+        why = f"{recipient} is an account, but mailboxes are not kept here"
+        if asked_by_us:  # a stranger is not told which accounts there are
+            return reject("recipient", replies.NO_MAILBOX_STORAGE, why)
+    else:
+        why = f"no mailbox {recipient} here"
+    return reject("recipient", replies.UNKNOWN_MAILBOX, why)

@@ -41,3 +41,4 @@ class Tools:
     correspondents: Correspondents | None = None
     next_hops: NextHops | None = None
     sent: SentBook | None = None
+    srs_secret: bytes = b""  # empty: no address of ours is taken for a rewritten sender

@@ -185,6 +185,7 @@ class Facts:
     recipients_so_far: int = 0
     recipients: tuple[Address, ...] = ()  # all that were accepted, once DATA has come
     sent: Spread | None = None  # by who signed in
+    bounce_for: Address | None = None  # `recipient` is our SRS address for this sender
     has_room: bool = True  # on the disk, for `announced_size` above the reserve
     size: int = 0  # of the content, octets
     received_count: int = 0
@@ -210,9 +211,9 @@ class Facts:
 
     def forget_message(self) -> None:
         """Another transaction begins on the same connection."""
-        self.mail_from = self.recipient = self.message = None
         self.recipients = ()
         self.sent = None
+        self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
         self.sender_domain = self.callee_said = ""
         self.written_to = False

@@ -10,6 +10,7 @@ from appliance.base.control import Handler, Request
 from appliance.base.finding import Finding, Refused, Result
 from appliance.memory.sent_book import Brake
 from appliance.memory.throttle import Throttle
+from appliance.policy import alias_preview
 from appliance.policy.people import login_of
 from appliance.relay import smarthost
 from appliance.relay.listener import Listener
@@ -55,6 +56,7 @@ class Control:
             "smarthost.test": self.test_smarthost,
             "reload": self.reload,
             "trace": self.trace,
+            "alias.preview": self.alias_preview,
             "dnsbl.test": self.dnsbl_test,
             "accounts.reload": self.reload_accounts,
             "throttle.try": self.throttle_try,
@@ -234,6 +236,14 @@ class Control:
             raise Refused.because("trace.search", "Say whom or what to look for.")
         limit = _number(request.args, "limit", 100)
         return await self._shop.spool.look(lambda db: queries.trace(db, search, limit))
+
+    async def alias_preview(self, request: Request) -> JSON:
+        """Where mail to addresses finally goes, in sentences: `{aliases: [...]}`."""
+        names = request.args.get("aliases")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Refused.because("alias.names", "Say which aliases.", "Give a list of names.")
+        rules = self._shop.rules
+        return [alias_preview.preview(rules, name[:320]).to_json() for name in names[:500]]
 
 
 def brake_to_json(brake: Brake) -> JSON:

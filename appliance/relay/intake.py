@@ -16,6 +16,7 @@ from appliance.policy.verdict import (
     reject,
     steps_to_json,
 )
+from appliance.relay import rewriting
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -42,8 +43,13 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         content.discard()
         shop.refused(queue_id, facts, verdict)
         return _naming(verdict.reply, queue_id)
+    plan = rewriting.plan(shop, facts, transaction.envelope)
+    if plan.refusal is not None and plan.refusal.reply is not None:
+        content.discard()
+        shop.refused(queue_id, facts, plan.refusal)
+        return _naming(plan.refusal.reply, queue_id)
     now = shop.clock.now()
-    new = NewMessage(
+    base = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
         received_at=now,
@@ -53,6 +59,7 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         + (facts.new_head or b""),
         skip=len(content.head) if facts.new_head is not None else 0,
         held=facts.disposition is Disposition.QUARANTINE,
+        no_reports=_may_be_forged(facts),
         steps=_steps(transaction),
         body=content.body(),
         body_file=content.hand_over(),
@@ -60,13 +67,16 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         client=facts.client,
         helo=facts.helo,
     )
+    new = rewriting.messages(shop, facts, base, plan)
     try:
-        await shop.spool.put(new)
+        await shop.spool.put(*new)
     except SpoolFailed as error:
         shop.counters["storage_failures"] += 1
         shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
         return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
-    _log(shop, new, transaction)
+    shop.counters["accepted"] += 1
+    for queued in new:
+        _log(shop, queued, transaction)
     if facts.is_ours and shop.memories is not None:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
@@ -126,6 +136,11 @@ def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:
     return trace.received(hop, now)
 
 
+def _may_be_forged(facts: Facts) -> bool:
+    """The sender's domain says that its mail does not come from there: it is told nothing."""
+    return not facts.is_ours and facts.spf is not None and facts.spf.result == "fail"
+
+
 def _steps(transaction: Transaction) -> tuple[str, ...]:
     """What the ledger keeps of the trace, for each recipient."""
     steps = transaction.facts.steps
@@ -141,7 +156,6 @@ def _naming(reply: Reply, queue_id: str) -> Reply:
 
 
 def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
-    shop.counters["accepted"] += 1
     recipients = new.envelope.recipients
     shop.log.event(
         new.queue_id,

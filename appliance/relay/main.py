@@ -33,6 +33,7 @@ from appliance.dns.live import LiveResolver
 from appliance.memory import throttle
 from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
+from appliance.relay import srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
@@ -147,6 +148,7 @@ async def run(arguments: argparse.Namespace) -> None:
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
         book=_sent_book(arguments.data),
+        srs_secret=srs_secret.load(arguments.data / "memory"),
     )
     memories = Memories.open(arguments.data / "memory", shop)
     shop.sign_in = sign_in = _sign_in(arguments.data, clock)

@@ -1,6 +1,8 @@
 """What the relay's parts share: the settings in force and the keepers to ask."""
 
+import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +51,13 @@ class Shop:
     counters: Counter[str] = field(default_factory=Counter)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
+    srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    # Given what is known and a message that is forwarded: an ARC set to put in front of it.
+    seal: Callable[[Facts, bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock, sent=self.book)
+        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:

@@ -27,6 +27,7 @@ from appliance.settings.describe import (
 )
 from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.rules_section import Rewriting
 from appliance.settings.senders import Senders
 from appliance.settings.signing import Signing
 from appliance.settings.submission import Submission
@@ -349,6 +350,7 @@ class Settings:
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    rules: Rewriting = field(default_factory=Rewriting)
     signing: Signing = field(default_factory=Signing)
 
 
@@ -363,6 +365,7 @@ SECTIONS: dict[str, type] = {
     "filter": Filter,
     "senders": Senders,
     "web": Web,
+    "rules": Rewriting,
     "signing": Signing,
 }
 

@@ -13,6 +13,7 @@ from appliance.base.clock import Clock
 from appliance.base.finding import Refused
 from appliance.base.run import run
 from appliance.dns.resolver import Resolver
+from appliance.policy import alias_preview
 from appliance.render.apply import Applier, Progress, Wanted
 from appliance.render.claim import ClaimFiles
 from appliance.render.facts import Place
@@ -255,6 +256,8 @@ class Steward:
             progress({"step": "check", "state": "running", "seconds": 0.0})
             try:
                 settings = plan()
+                if settings.rules != old.rules:
+                    alias_preview.refuse_boundless(settings)
             except Refused:
                 progress({"step": "check", "state": "failed", "seconds": 0.0})
                 raise

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.settings import checks, schema
+from appliance.settings.rules_section import Alias
 from appliance.settings.senders import SenderEntry
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
@@ -123,6 +124,12 @@ SCREENS = (
         ),
     ),
     Screen(
+        "copies",
+        N_("Copies of all mail"),
+        N_("One address that gets a copy of everything that comes in or goes out."),
+        ("rules.copy_incoming", "rules.copy_outgoing"),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -149,6 +156,7 @@ OWN_PAGES = {
     "signing.enabled": "/settings/signatures/",
     "senders.permitted": "/settings/senders/",
     "senders.forbidden": "/settings/senders/",
+    "rules.aliases": "/aliases/",
 }
 BY_NAME = {screen.name: screen for screen in SCREENS}
 
@@ -182,7 +190,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,filter,limits,sending,times,box):name>")
+@pages.get("/<any(mail,outgoing,filter,limits,sending,copies,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -237,7 +245,7 @@ def _doubts(screen: Screen) -> list[Finding]:
     return found
 
 
-@pages.post("/<any(mail,outgoing,filter,limits,sending,times,box):name>")
+@pages.post("/<any(mail,outgoing,filter,limits,sending,copies,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -258,7 +266,7 @@ def save(name: str) -> Response | tuple[str, int]:
         visit.say_next(_("Nothing was changed."))
         return redirect(url_for("settings.show", name=name), 303)
     try:
-        change(changed, _base_revision())
+        change(changed, base_revision())
     except Refused as refused:
         beside = forms.blame(entries, refused.finding)
         shown = None if beside else refused.finding
@@ -267,7 +275,8 @@ def save(name: str) -> Response | tuple[str, int]:
     return redirect(url_for("settings.show", name=name), 303)
 
 
-def _base_revision() -> int | None:
+def base_revision() -> int | None:
+    """The revision that a form was made from, if it says so."""
     typed = request.form.get("revision", "")
     return int(typed) if typed.isdecimal() and len(typed) < 12 else None
 
@@ -351,10 +360,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and "entry" in value:
         return SenderEntry.from_json(value).to_text()
     if isinstance(value, dict):
-        try:
-            return schema.RelayDomain.from_json(value).to_text()
-        except ValueError:
-            return str(value)
+        for kind in (schema.RelayDomain, Alias):
+            try:
+                return kind.from_json(value).to_text()
+            except ValueError:
+                continue
+        return str(value)
     return str(value) if value not in (None, "") else _("(empty)")
 
 

@@ -26,12 +26,15 @@ from appliance.base.clock import Clock, SystemClock
 from appliance.base.control import Request, serve
 from appliance.base.finding import Refused
 from appliance.dns.resolver import FakeResolver, Resolver
+from appliance.policy import alias_preview
+from appliance.policy.rules import Rules
 from appliance.render.apply import Applier
 from appliance.render.claim import ClaimFiles
 from appliance.render.effects import Machine
 from appliance.render.facts import Place
 from appliance.render.folders import make_folders
 from appliance.render.main import boot, claim_of, keystore_of
+from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward.actions import Steward
 from appliance.steward.main import Desk
@@ -84,6 +87,7 @@ class RelayStandIn:
     trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
     findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    settings: Callable[[], Settings] | None = None
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         if args.get("all"):
@@ -161,6 +165,13 @@ class RelayStandIn:
     async def reload(self, request: Request) -> Any:
         return {}
 
+    async def preview(self, request: Request) -> Any:
+        """The product's own sentences, on a box with the mailboxes anna and bert."""
+        if self.settings is None:
+            return []
+        rules = Rules.from_settings(self.settings(), frozenset({"anna", "bert"}))
+        return [alias_preview.preview(rules, name).to_json() for name in request.args["aliases"]]
+
     def handlers(self) -> dict[str, Any]:
         acts = dict.fromkeys(
             ("queue.send", "queue.hold", "queue.release", "queue.delete"), self.act
@@ -171,6 +182,7 @@ class RelayStandIn:
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
+            "alias.preview": self.preview,
             "dnsbl.test": self.dnsbl_test,
             **acts,
         }
@@ -230,6 +242,7 @@ class WebBox:
             data=self.place.data, run=self.place.run, clock=self.clock, behind_proxy=behind_proxy
         )
         self.store = Store(self.place.settings_database, self.clock)
+        self.relay.settings = lambda: self.store.current()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: dict[str, asyncio.Server] = {}
