@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
     verbs = Verbs(top, common)
     _settings(verbs.group("settings", "look at and change settings"))
     _queue(verbs.group("queue", "mail that waits"))
+    _alias(verbs.group("alias", "names that stand for others, and where their mail goes"))
     smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
     smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
-    _alias(verbs.group("alias", "names that stand for others, and where their mail goes"))
     verbs.verb("trace", queue.trace, "what became of a message").add_argument(
         "search", help="queue id or address"
     )

@@ -21,8 +21,8 @@ class Kind(StrEnum):
     FAILED = "failed"
     DELAYED = "delayed"
     RELAYED = "relayed"
-    DELIVERED = "delivered"
     EXPANDED = "expanded"
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ _SUBJECTS = {
     Kind.FAILED: "Undelivered: your message could not be delivered",
     Kind.DELAYED: "Delayed: your message has not been delivered yet",
     Kind.RELAYED: "Passed on: your message was handed to the next mail server",
-    Kind.DELIVERED: "Delivered: your message has arrived",
     Kind.EXPANDED: "Passed on: your message was sent to everybody behind an address",
+    Kind.DELIVERED: "Delivered: your message has arrived",
 }
 _OPENINGS = {
     Kind.FAILED: "Your message could not be delivered to the recipients below.\r\n"
@@ -61,9 +61,9 @@ _OPENINGS = {
     "You need not send it again: it will be tried further{until}.",
     Kind.RELAYED: "Your message was passed on to a mail server that does not confirm delivery.\r\n"
     "You will hear nothing further unless it fails there.",
-    Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
     Kind.EXPANDED: "Your message has arrived at an address that stands for several people.\r\n"
     "It was sent on to each of them. You will hear nothing further unless that fails.",
+    Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
 }
 
 

@@ -112,6 +112,7 @@ NO_MAILBOX_STORAGE = Reply(550, "5.1.1", "No mailboxes are kept here, this addre
 NOT_YOUR_ADDRESS = Reply(550, "5.7.1", "You may send only with an address of your own")
 ONE_RECIPIENT = Reply(550, "5.7.1", "Mail without a sender goes to one recipient only")
 NO_RELAYING = Reply(550, "5.7.1", "Relaying not permitted")
+AMBIGUOUS_FROM = Reply(550, "5.6.0", "Message must name exactly one sender in its From field")
 BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not allowed")
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message is bigger than allowed here")

@@ -52,5 +52,7 @@ def exists_there(facts: Facts, rules: Rules) -> Verdict | None:
     if facts.callee is Callee.UNKNOWN:
         return note("call_ahead", f"the next hop could not be asked ({said}); taken")
     if facts.callee is Callee.ANYBODY:
-        return note("call_ahead", "the next hop takes every address, so asking tells nothing")
+        return note(
+            "call_ahead", "the next hop takes even an invented address, so its yes tells nothing"
+        )
     return None

@@ -16,6 +16,7 @@ from appliance.policy import (
     dnsbl,
     greylist,
     limits,
+    one_from,
     relay_access,
     sender_domain,
     sender_spf,
@@ -104,6 +105,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(limits.hops, Station.SANITY),
         Check(brake.counted, Station.LIMITS, brake.count),
         Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
     ),
 }
 

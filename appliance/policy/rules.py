@@ -71,8 +71,7 @@ class Rules:
 
 def keeps_mailboxes(settings: Settings) -> bool:
     """Whether mail can be delivered into mailboxes (G12)."""
-    delivery = getattr(settings, "delivery", None)
-    return bool(getattr(delivery, "lmtp", ""))
+    return bool(settings.delivery.lmtp)
 
 
 def _keys(domains: tuple[str, ...]) -> list[str]:

@@ -70,7 +70,6 @@ class RelayBox:
         """`accounts` are names and passwords of people who may sign in."""
         self.folder = folder
         self.clock = clock or SystemClock()
-        self._outside = outside
         self._accounts = dict(accounts or {})
         self.log: list[str] = []
         self.settings = schema.from_json({**BASE, **(settings or {})})
@@ -78,6 +77,7 @@ class RelayBox:
         self._certificate = certificate or (None, None)
         self._disk = disk or RealDisk()
         self._deliver = deliver
+        self._outside = outside
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._sockets = {port: [loopback_socket(0)] for port in Port}

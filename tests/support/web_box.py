@@ -27,6 +27,7 @@ from appliance.base.control import Request, serve
 from appliance.base.finding import Refused
 from appliance.dns.resolver import FakeResolver, Resolver
 from appliance.policy import alias_preview
+from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.render.apply import Applier
 from appliance.render.claim import ClaimFiles
@@ -34,6 +35,7 @@ from appliance.render.effects import Machine
 from appliance.render.facts import Place
 from appliance.render.folders import make_folders
 from appliance.render.main import boot, claim_of, keystore_of
+from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward.actions import Steward
@@ -169,7 +171,8 @@ class RelayStandIn:
         """The product's own sentences, on a box with the mailboxes anna and bert."""
         if self.settings is None:
             return []
-        rules = Rules.from_settings(self.settings(), frozenset({"anna", "bert"}))
+        settings = schema.from_json({"delivery.lmtp": "127.0.0.1:24"}, self.settings())
+        rules = Rules.from_settings(settings, People.of([Person("anna"), Person("bert")]))
         return [alias_preview.preview(rules, name).to_json() for name in request.args["aliases"]]
 
     def handlers(self) -> dict[str, Any]:
@@ -303,8 +306,6 @@ class WebBox:
         self.app.testing = False  # errors become pages, as on the box
 
     def settings(self) -> dict[str, Any]:
-        from appliance.settings import schema
-
         return schema.to_json(self.store.current()[1])
 
     def visitor(self, peer: str = "192.168.1.20", *, https: bool = False) -> Visitor:

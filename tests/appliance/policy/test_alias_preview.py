@@ -6,6 +6,7 @@ import pytest
 
 from appliance.base.finding import Refused
 from appliance.policy.alias_preview import preview, refuse_boundless
+from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.settings import schema
 
@@ -14,11 +15,13 @@ def sentences(alias: str, *aliases: str) -> list[str]:
     settings = schema.from_json(
         {
             "mail.main_domain": "example.com",
+            "delivery.lmtp": "127.0.0.1:24",
             "mail.relay_domains": ["relay.example | 192.0.2.1"],
             "rules.aliases": list(aliases),
         }
     )
-    rules = Rules.from_settings(settings, frozenset({"r.johnson", "j.smith"}))
+    people = People.of([Person("r.johnson"), Person("j.smith")])
+    rules = Rules.from_settings(settings, people)
     return [f"{s.result}: {s}" for s in preview(rules, alias).sentences]
 
 

@@ -14,7 +14,7 @@ from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.policy.sender_domain import KEEP_SECONDS
 from appliance.policy.tools import Tools
-from appliance.policy.verdict import Facts, Port, Stage, Verdict
+from appliance.policy.verdict import Action, Facts, Port, Stage, Verdict
 from appliance.settings import schema
 
 
@@ -57,6 +57,17 @@ def judged(sender: str, tools: Tools | None = None, **facts: object) -> Verdict:
 def test_a_sender_that_cannot_be_answered_is_refused(sender: str, reply: str | None) -> None:
     found = judged(sender).reply
     assert (found and f"{found.code} {found.enhanced}") == reply
+
+
+def test_a_box_whose_own_dns_is_down_turns_nobody_away() -> None:
+    dead = FakeResolver(
+        fail={f"{t} {n}" for t in ("MX", "A", "AAAA") for n in ("a.b", "c.d")} | {"NS "}
+    )
+    tools = Tools(dead, FakeClock())
+    assert judged("x@a.b", tools).action is Action.ACCEPT
+    asked = len(dead.asked)
+    assert judged("x@c.d", tools).action is Action.ACCEPT
+    assert len(dead.asked) == asked, "it is not asked again for a while"
 
 
 def test_our_own_people_are_not_asked() -> None:

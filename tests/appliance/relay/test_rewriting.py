@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.policy.people import People, Person
 from appliance.policy.verdict import Port
 from appliance.spool.queries import trace
 from tests.support.relay_box import RelayBox
@@ -21,7 +22,7 @@ from tests.support.smtp_sink import Delivered, Plan, SmtpSink
 from tests.support.wait import wait_until
 
 LETTER = b"From: a@client.example\r\nTo: info@example.com\r\nSubject: hi\r\n\r\nHello\r\n"
-PEOPLE = frozenset({"r.johnson", "j.smith", "archive"})
+PEOPLE = People.of(Person(name) for name in ("r.johnson", "j.smith", "archive"))
 
 
 @pytest.fixture
@@ -86,13 +87,14 @@ def office(inside: SmtpSink, outside: SmtpSink, tmp_path: Path) -> Iterator[Offi
         tmp_path,
         {
             "mail.relay_domains": [f"relay.example | {inside.address}"],
+            "delivery.lmtp": "127.0.0.1:1",  # never asked: the special routes go first
             "outbound.route_overrides": [
                 f"example.com|{inside.address}",
                 *(f"{name}|{outside.address}" for name in overrides),
             ],
         },
     ) as box:
-        box.shop.accounts = PEOPLE
+        box.shop.take_people(PEOPLE)
         yield Office(box, inside, outside)
 
 
