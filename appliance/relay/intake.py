@@ -59,6 +59,7 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         + (facts.new_head or b""),
         skip=len(content.head) if facts.new_head is not None else 0,
         held=facts.disposition is Disposition.QUARANTINE,
+        no_reports=_may_be_forged(facts),
         steps=_steps(transaction),
         body=content.body(),
         body_file=content.hand_over(),
@@ -133,6 +134,11 @@ def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:
         only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
     )
     return trace.received(hop, now)
+
+
+def _may_be_forged(facts: Facts) -> bool:
+    """The sender's domain says that its mail does not come from there: it is told nothing."""
+    return not facts.is_ours and facts.spf is not None and facts.spf.result == "fail"
 
 
 def _steps(transaction: Transaction) -> tuple[str, ...]:
