@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.content import Content
 from appliance.settings.describe import (
     Field,
     choice,
@@ -332,6 +333,7 @@ class Settings:
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
     queue: Queue = field(default_factory=Queue)
+    content: Content = field(default_factory=Content)
     web: Web = field(default_factory=Web)
 
 
@@ -341,6 +343,7 @@ SECTIONS: dict[str, type] = {
     "outbound": Outbound,
     "relay": Relay,
     "queue": Queue,
+    "content": Content,
     "web": Web,
 }
 
