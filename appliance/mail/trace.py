@@ -7,6 +7,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
 _PLAIN = re.compile(r"[!-:=?-~]+\Z")  # printable ASCII without ; < >
@@ -34,14 +35,22 @@ class Hop:
 
 def received(hop: Hop, at: datetime) -> bytes:
     """The field with its final CRLF, folded."""
-    tls = f" ({clean(hop.tls_version)} {clean(hop.tls_cipher)})" if hop.tls_version else ""
     recipient = f" for <{_one_line(hop.only_recipient)}>" if hop.only_recipient else ""
     return (
-        f"Received: from {clean(hop.helo) or 'unknown'} ({literal(hop.client)})\r\n"
-        f"\tby {clean(hop.hostname)} with {protocol(hop)}{tls}\r\n"
-        f"\tid {clean(hop.queue_id)}{recipient};\r\n"
+        f"Received: from {_from(hop.helo, hop.client)}\r\n"
+        f"\tby {clean(hop.hostname)} with {protocol(hop)}{_tls(hop)}\r\n"
+        f"\tid {_UNSAFE.sub('?', hop.queue_id)[:255]}{recipient};\r\n"
         f"\t{date(at)}\r\n"
     ).encode()
+
+
+@lru_cache(1_000)
+def _from(helo: str, client: str) -> str:
+    return f"{clean(helo) or 'unknown'} ({literal(client)})"
+
+
+def _tls(hop: Hop) -> str:
+    return f" ({clean(hop.tls_version)} {clean(hop.tls_cipher)})" if hop.tls_version else ""
 
 
 def protocol(hop: Hop) -> str:
@@ -63,6 +72,17 @@ def literal(address: str) -> str:
 
 def date(at: datetime) -> str:
     """RFC 5322 §3.3, in English whatever the locale, with the offset of `at`."""
+    if at.tzinfo is UTC:
+        return _date_in_utc(int(at.timestamp()))
+    return _date(at)
+
+
+@lru_cache(16)
+def _date_in_utc(seconds: int) -> str:
+    return _date(datetime.fromtimestamp(seconds, UTC))
+
+
+def _date(at: datetime) -> str:
     offset = "+0000" if at.tzinfo is UTC else at.strftime("%z") or "+0000"
     return (
         f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year}"
@@ -70,6 +90,7 @@ def date(at: datetime) -> str:
     )
 
 
+@lru_cache(1_000)
 def clean(text: str) -> str:
     """Host names, ids and the like: what is not plainly one is replaced."""
     return _UNSAFE.sub("?", text)[:255]

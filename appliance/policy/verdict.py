@@ -5,7 +5,7 @@ gives nothing away; `why` goes to the mail log, the ledger and the queue page.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -192,7 +192,7 @@ def note(check: str, why: str) -> Verdict:
     return Verdict(Action.NOTE, check, None, why)
 
 
-def steps_to_json(steps: Iterable[Step], of: Callable[[Step], bool] = lambda step: True) -> str:
+def steps_to_json(steps: Iterable[Step]) -> str:
     """The trace as the ledger keeps it; empty when there is nothing to keep."""
-    rows = [[step.station, step.result, step.why] for step in steps if of(step)]
+    rows = [[step.station, step.result, step.why] for step in steps]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":")) if rows else ""

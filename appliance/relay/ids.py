@@ -5,7 +5,8 @@ import random
 from appliance.base.clock import Clock
 
 _DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels: ids must not spell words
-_RANDOM = 30**3
+_TRIPLES = [a + b + c for a in _DIGITS for b in _DIGITS for c in _DIGITS]
+_BASE = len(_TRIPLES)
 
 
 class QueueIds:
@@ -21,10 +22,9 @@ class QueueIds:
     def next(self) -> str:
         """The next id, 14 characters or so."""
         microseconds = int(self._clock.now().timestamp() * 1_000_000)
-        self._last = max(self._last + 1, microseconds)
-        number = self._last * _RANDOM + random.randrange(_RANDOM)
-        digits = []
+        self._last = number = max(self._last + 1, microseconds)
+        text = random.choice(_TRIPLES)
         while number:
-            number, rest = divmod(number, 30)
-            digits.append(_DIGITS[rest])
-        return "".join(reversed(digits))
+            number, rest = divmod(number, _BASE)
+            text = _TRIPLES[rest] + text
+        return text.lstrip("0")

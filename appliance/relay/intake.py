@@ -1,6 +1,7 @@
 """The mail path: from the final dot to the queue, top to bottom."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from appliance.mail import message, trace
 from appliance.mail import reply as replies
@@ -41,12 +42,15 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         content.discard()
         shop.refused(queue_id, facts, verdict)
         return _naming(verdict.reply, queue_id)
+    now = shop.clock.now()
     new = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
-        received_at=shop.clock.now(),
+        received_at=now,
         size=content.size,
-        trace=trace_fields(shop, transaction) + b"".join(facts.fields) + (facts.new_head or b""),
+        trace=trace_fields(shop, transaction, now)
+        + b"".join(facts.fields)
+        + (facts.new_head or b""),
         skip=len(content.head) if facts.new_head is not None else 0,
         held=facts.disposition is Disposition.QUARANTINE,
         steps=_steps(transaction),
@@ -89,7 +93,7 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
-def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
+def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:
     """What we put in front of the message."""
     facts, envelope = transaction.facts, transaction.envelope
     recipients = envelope.recipients
@@ -105,7 +109,7 @@ def trace_fields(shop: Shop, transaction: Transaction) -> bytes:
         smtputf8=envelope.smtputf8,
         only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
     )
-    return trace.received(hop, shop.clock.now())
+    return trace.received(hop, now)
 
 
 def _steps(transaction: Transaction) -> tuple[str, ...]:
@@ -113,10 +117,8 @@ def _steps(transaction: Transaction) -> tuple[str, ...]:
     steps = transaction.facts.steps
     if not any(step.recipient for step in steps):
         return (steps_to_json(steps),)
-    return tuple(
-        steps_to_json(steps, lambda step, name=str(entry.address): step.recipient in ("", name))
-        for entry in transaction.envelope.recipients
-    )
+    names = [str(entry.address) for entry in transaction.envelope.recipients]
+    return tuple(steps_to_json(s for s in steps if s.recipient in ("", name)) for name in names)
 
 
 def _naming(reply: Reply, queue_id: str) -> Reply:

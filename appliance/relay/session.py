@@ -23,6 +23,7 @@ from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
 from appliance.policy.verdict import Facts, Port, Stage
 from appliance.relay import data_reader, intake
+from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 
@@ -42,7 +43,7 @@ class Session(SMTP):
 
     def __init__(self, shop: Shop, port: Port, tls_context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=READER_LIMIT_BYTES, loop=loop)
+        reader = BlockReader(READER_LIMIT_BYTES, loop)
         asyncio.StreamReaderProtocol.__init__(
             self, reader, client_connected_cb=self._cb_client_connected, loop=loop
         )
@@ -62,6 +63,7 @@ class Session(SMTP):
         self._tls_protocol: Any = None
         self._original_transport: Any = None
         # Our own state
+        self._blocks = reader
         self.client = ""
         self._shop = shop
         self._port = port
@@ -248,7 +250,8 @@ class Session(SMTP):
         if reply.code >= 500:
             self._errors += 1
         self._writer.write(reply.wire)
-        await self._writer.drain()
+        if self._paused:  # type: ignore[attr-defined]  # the client does not read
+            await self._writer.drain()
 
     # The verbs
 
@@ -379,10 +382,9 @@ class Session(SMTP):
             if content.size > limit * OVERRUN_FACTOR + READER_LIMIT_BYTES:
                 self._end(replies.MESSAGE_TOO_BIG)
 
-        self._reader.feed_data(b"\r\n")
         await self.push(replies.START_DATA)
         try:
-            await data_reader.read(self._reader, content, touch)
+            await data_reader.read(self._blocks, content, touch)
             self._committing = True
             reply = await intake.accept_message(shop, self._transaction(queue_id, mail, content))
         finally:

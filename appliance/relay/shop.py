@@ -90,6 +90,6 @@ class Shop:
             recipient=recipient,
             check=verdict.check,
             why=verdict.why,
-            steps=steps_to_json(facts.steps, lambda step: step.recipient in ("", recipient)),
+            steps=steps_to_json(s for s in facts.steps if s.recipient in ("", recipient)),
         )
         self.spool.refused((refusal,))

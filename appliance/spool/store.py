@@ -77,46 +77,43 @@ class Spool:
     async def put(self, *messages: NewMessage) -> list[QueuedMessage]:
         """Make messages durable, all or none. Raises SpoolFailed; then nothing was accepted."""
         if all(message.body_file is None for message in messages):
-            return await self._put(messages)
+            try:
+                return await self._submit(messages, flush_bodies=False)
+            except (sqlite3.Error, OSError) as error:
+                raise SpoolFailed(str(error)) from error
         # A task of its own: when the client hangs up while a file is being flushed, the
         # work is finished all the same, and no file is left without an owner.
-        return await asyncio.shield(asyncio.create_task(self._put(messages)))
+        return await asyncio.shield(asyncio.create_task(self._put_files(messages)))
 
-    async def _put(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
-        files = list(
-            {
-                id(message.body_file): message.body_file
-                for message in messages
-                if message.body_file is not None
-            }.values()
-        )
-        writing: asyncio.Future[list[QueuedMessage]] | None = None
+    async def _put_files(self, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
+        files = {
+            message.body_file.name: message.body_file
+            for message in messages
+            if message.body_file is not None
+        }
         try:
-            for body in files:
+            for body in files.values():
                 await self._seal(body)
-            writing = self._writer.submit(
-                lambda batch: [rows.insert(batch, message) for message in messages],
-                flush_bodies=bool(files),
-            )
-            queued = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            if writing is not None:
-                writing.add_done_callback(self._announce)  # it is in the batch and will be queued
-            raise
+            return await self._submit(messages, flush_bodies=True)
         except (SpoolFailed, sqlite3.Error, OSError) as error:
-            for body in files:
+            for body in files.values():
                 body.discard()
             if isinstance(error, SpoolFailed):
                 raise
             raise SpoolFailed(str(error)) from error
-        for entry in queued:
-            self.on_put(entry)
-        return queued
 
-    def _announce(self, writing: "asyncio.Future[list[QueuedMessage]]") -> None:
-        if not writing.cancelled() and not writing.exception():
-            for message in writing.result():
-                self.on_put(message)
+    def _submit(
+        self, messages: Sequence[NewMessage], *, flush_bodies: bool
+    ) -> "asyncio.Future[list[QueuedMessage]]":
+        return self._writer.submit(
+            lambda batch: [rows.insert(batch, message) for message in messages],
+            flush_bodies=flush_bodies,
+            then=self._announce,
+        )
+
+    def _announce(self, queued: list[QueuedMessage]) -> None:
+        for message in queued:
+            self.on_put(message)
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
         """Write refusals into the ledger; nobody waits for it."""

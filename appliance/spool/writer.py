@@ -42,6 +42,7 @@ class _Job:
     apply: Callable[[Batch], Any]
     future: "asyncio.Future[Any]"
     flush_bodies: bool
+    then: Callable[[Any], None] | None
 
 
 class Writer:
@@ -64,15 +65,22 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, apply: Callable[[Batch], T], *, flush_bodies: bool = False
+        self,
+        apply: Callable[[Batch], T],
+        *,
+        flush_bodies: bool = False,
+        then: Callable[[T], None] | None = None,
     ) -> "asyncio.Future[T]":
         """Have `apply` run in the next batch; the future is done when the batch is durable.
+
+        `then` is called on the loop with the result, also when nobody waits for the future any
+        more: a client that hangs up takes nothing out of a batch.
 
         The future raises SpoolFailed when the disk refuses. With `flush_bodies` the folder of
         bodies is flushed before the commit.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(apply, future, flush_bodies))
+        self._jobs.put(_Job(apply, future, flush_bodies, then))
         return future
 
     async def close(self) -> None:
@@ -190,6 +198,8 @@ def _is_disk_trouble(error: Exception) -> bool:
 
 def _settle(results: list[tuple[_Job, Any]]) -> None:
     for job, result in results:
+        if job.then is not None and not isinstance(result, BaseException):
+            job.then(result)
         if job.future.done():  # the session went away meanwhile
             continue
         if isinstance(result, BaseException):

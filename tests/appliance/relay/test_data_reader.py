@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.relay import data_reader
+from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
 from appliance.relay.wire import Stuffer
 from appliance.spool.bodies import BodyFile, RealDisk
@@ -33,13 +34,12 @@ def receive(
     """Feed `wire` in pieces; the content, and what was left for the next command."""
 
     async def go() -> tuple[Content, bytes]:
-        reader = asyncio.StreamReader(limit=limit)
+        reader = BlockReader(limit, asyncio.get_running_loop())
         content = Content(
             threshold=threshold,
             limit=10**6,
             begin_file=lambda: BodyFile.begin(folder or Path("/nonexistent"), "3BCDFG", RealDisk()),
         )
-        reader.feed_data(b"\r\n")
         reading = asyncio.ensure_future(data_reader.read(reader, content, lambda: None))
         start = 0
         for cut in [*sorted(cut % (len(wire) + 1) for cut in cuts), len(wire)]:
