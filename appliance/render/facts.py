@@ -45,6 +45,7 @@ class Facts:
     ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
+    memory_bytes: int = 0
 
     @property
     def rendered(self) -> Path:
@@ -69,6 +70,7 @@ class Facts:
             },
             "slot": self.slot,
             "version": self.version,
+            "memory_bytes": self.memory_bytes,
         }
 
 
@@ -123,6 +125,7 @@ def gather(
         ports=place.ports,
         slot=place.slot,
         version=place.version,
+        memory_bytes=memory_of(_text(Path("/proc/meminfo"))),
     )
 
 
@@ -147,6 +150,12 @@ def version_of(os_release: str) -> str:
     """IMAGE_VERSION of an os-release file; empty when it has none."""
     match = re.search(r'^IMAGE_VERSION="?([^"\n]*)"?$', os_release, re.MULTILINE)
     return match[1] if match else ""
+
+
+def memory_of(meminfo: str) -> int:
+    """The machine's memory, octets, from /proc/meminfo; 0 when it does not say."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def own_addresses() -> tuple[str, ...]:

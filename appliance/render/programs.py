@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.render import daemons, nftables, nginx, system, unbound
+from appliance.render import daemons, nftables, nginx, rspamd, system, unbound
 
 SYSTEMCTL = "/usr/bin/systemctl"
 NFT = "/usr/sbin/nft"
 NGINX = "/usr/sbin/nginx"
 UNBOUND_CHECKCONF = "/usr/sbin/unbound-checkconf"
+RSPAMADM = "/usr/bin/rspamadm"
 AGETTY = "/usr/sbin/agetty"
 
 Files = Mapping[str, bytes]
@@ -78,6 +79,10 @@ class Program:
             return (Command((SYSTEMCTL, "start", *self.units)),)
         return self.changed
 
+    def can_check(self, new: Files) -> bool:
+        """Whether there is a file to check: a program that is off may have none."""
+        return bool(self.check) and any(name in new for name in self.files)
+
     def check_argv(self, folder: Path) -> tuple[str, ...]:
         return tuple(part.format(folder=folder) for part in self.check)
 
@@ -125,6 +130,14 @@ ON_A_BOX = (
         files=(nginx.FILE,),
         check=(NGINX, "-t", "-q", "-c", "{folder}/" + nginx.FILE),
         changed=(_systemctl("reload-or-restart", "nginx.service"),),
+    ),
+    Program(
+        name="rspamd",
+        files=(rspamd.FILE,),
+        check=(RSPAMADM, "configtest", "-c", "{folder}/" + rspamd.FILE),
+        changed=(_systemctl("restart", "rspamd.service"),),
+        switch=rspamd.SWITCH,
+        units=("rspamd.service",),
     ),
     Program(
         name="relay",
