@@ -6,6 +6,7 @@ first must never be judged as the second (a refused message cannot be taken back
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,19 +68,23 @@ class FakeResolver:
         FakeResolver(MX={"example.com": [(10, "mx.example.com")]},
                      A={"mx.example.com": ["192.0.2.1"]},
                      CNAME={"www.example.com": ["example.com"]},
-                     fail={"TXT slow.example"}, authenticated={"example.com"})
+                     fail={"TXT slow.example"}, silent={"TXT dead.example"},
+                     authenticated={"example.com"})
 
-    Names without any record do not exist. `asked` lists the queries made.
+    Names without any record do not exist. A query in `fail` ends in TemporaryDnsError,
+    one in `silent` not at all: whoever asks must have a limit. `asked` lists the queries.
     """
 
     def __init__(
         self,
         *,
         fail: Collection[str] = (),
+        silent: Collection[str] = (),
         authenticated: Collection[str] = (),
         **zones: Mapping[str, Sequence[Any]],
     ) -> None:
         self._fail = {entry.lower() for entry in fail}
+        self._silent = {entry.lower() for entry in silent}
         self._authenticated = {_canonical(name) for name in authenticated}
         self._zones = {
             rdtype: {_canonical(name): tuple(records) for name, records in names.items()}
@@ -90,10 +95,18 @@ class FakeResolver:
     async def query(self, name: str, rdtype: str) -> Answer:
         owner = _canonical(name)
         self.asked.append((owner, rdtype))
-        if f"{rdtype} {owner}".lower() in self._fail:
+        aliases = {} if rdtype == "CNAME" else self._zones.get("CNAME", {})
+        seen = {owner}
+        while owner in aliases:
+            owner = _canonical(aliases[owner][0])
+            if owner in seen:
+                raise TemporaryDnsError(f"{owner} {rdtype}: the aliases go in a circle")
+            seen.add(owner)
+        queries = {f"{rdtype} {owner}".lower() for owner in seen}
+        if queries & self._fail:
             raise TemporaryDnsError(f"{owner} {rdtype}: asked to fail")
-        if rdtype != "CNAME" and owner in self._zones.get("CNAME", {}):
-            return await self.query(self._zones["CNAME"][owner][0], rdtype)
+        if queries & self._silent:
+            await asyncio.Event().wait()
         records = self._zones.get(rdtype, {}).get(owner)
         if records is None:
             if not any(owner in names for names in self._zones.values()):
