@@ -9,7 +9,7 @@ stays pure.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from appliance.policy import limits, relay_access
+from appliance.policy import attachments, content, limits, mime_shape, relay_access
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import ACCEPTED, Action, Facts, Stage, Station, Step, Verdict
@@ -56,6 +56,16 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
         Check(limits.hops, Station.SANITY),
+        Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
+        Check(content.without_forged, Station.SPAM, strangers_only=True),
+        Check(content.spam, Station.SPAM, look_up=content.ask),
+        Check(content.viruses, Station.VIRUS),
+        Check(
+            attachments.judge,
+            Station.VIRUS,
+            look_up=attachments.look,
+            is_on=attachments.is_wanted,
+        ),
     ),
 }
 

@@ -4,10 +4,14 @@ The optional parts are None where the box does not have them (in the simulator, 
 the check that uses a part states it as a Protocol in its own module and does without it.
 """
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from appliance.base.clock import Clock
 from appliance.dns.resolver import Resolver
+from appliance.policy.scan import Scanner
+
+HEAVY_AT_A_TIME = 2  # large messages held in memory to be looked at
 
 
 @dataclass(slots=True)
@@ -16,3 +20,5 @@ class Tools:
 
     resolver: Resolver
     clock: Clock
+    scanner: Scanner | None = None
+    heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HEAVY_AT_A_TIME))

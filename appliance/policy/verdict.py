@@ -12,6 +12,7 @@ from typing import Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.reply import Reply
+from appliance.policy.scan import ScanResult
 
 
 class Port(StrEnum):
@@ -105,6 +106,34 @@ class Step:
     recipient: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message: the file names it claims, how it is encoded, where its octets are."""
+
+    names: tuple[str, ...]
+    kind: str
+    encoding: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A message's form. `trouble` names the first limit broken; `parts` is then not complete."""
+
+    parts: tuple[Part, ...] = ()
+    depth: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """`forbidden`: names of files; `closed`: archives that could not be looked into, and why."""
+
+    forbidden: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+
+
 class Message(Protocol):
     """The content as checks may read it."""
 
@@ -133,6 +162,11 @@ class Facts:
     size: int = 0  # of the content, octets
     received_count: int = 0
     message: Message | None = None
+    queue_id: str = ""
+    recipients: tuple[Address, ...] = ()  # those accepted, when the content is judged
+    shape: Shape | None = None
+    attachments: Attachments | None = None
+    scan: ScanResult | None = None
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
@@ -148,6 +182,8 @@ class Facts:
         """Another transaction begins on the same connection."""
         self.mail_from = self.recipient = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
+        self.queue_id, self.recipients = "", ()
+        self.shape = self.attachments = self.scan = None
         self.permitted = False
         self.disposition = Disposition.DELIVER
         self.fields = []

@@ -69,6 +69,7 @@ class Control:
             },
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
+            "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
         }
 

@@ -54,6 +54,7 @@ class Rendered:
     claimed: bool = False
     certificate: Path | None = None
     key: Path | None = None
+    scanner: str = ""  # host:port
 
     @classmethod
     def read(cls, path: Path) -> "Rendered":
@@ -72,6 +73,7 @@ class Rendered:
             claimed=facts.get("claimed") is True,
             certificate=Path(certificate) if certificate else None,
             key=Path(key) if key else None,
+            scanner=str(facts.get("scanner") or ""),
         )
 
     @property
@@ -98,7 +100,12 @@ class Daemon:
     async def reload(self) -> None:
         """Put what is rendered in force. What cannot be read changes nothing and is raised."""
         found = Rendered.read(self.rendered)
-        self.shop.take(found.settings, accepting=not found.why_closed, why=found.why_closed)
+        self.shop.take(
+            found.settings,
+            accepting=not found.why_closed,
+            why=found.why_closed,
+            scanner=found.scanner,
+        )
         self.worker.take_settings()
         await self.listener.open(found.certificate, found.key)
         _log.info("settings in force; %s", found.why_closed or "mail is taken")

@@ -28,7 +28,7 @@ MAX_SYMBOLS = 200
 VIRUS_SYMBOLS = ("CLAM_VIRUS",)
 FAILED_VIRUS_SYMBOLS = ("CLAM_VIRUS_FAIL",)
 # RFC 9110 §5.5: what a field's value may hold; the rest of an address is percent-encoded by none
-_BAD = {number: "?" for number in [*range(32), 127]}
+_BAD = dict.fromkeys([*range(32), 127], "?")
 
 
 class ScannerTrouble(Exception):

@@ -12,6 +12,7 @@ from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
+from appliance.relay.scanner import HttpScanner
 from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
@@ -37,6 +38,7 @@ class Shop:
     plan: Plan = field(init=False)
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
+    scanner: HttpScanner | None = None
     counters: Counter[str] = field(default_factory=Counter)
     inline_body_bytes: int = INLINE_BODY_BYTES
 
@@ -45,8 +47,14 @@ class Shop:
         self.tools = Tools(self.resolver, self.clock)
         self.take(self.settings, accepting=self.accepting)
 
-    def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
-        """Put settings in force for whatever begins from now on."""
+    def take(
+        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str = ""
+    ) -> None:
+        """Put settings in force for whatever begins from now on.
+
+        `scanner` is whom to ask about content; empty for nobody.
+        """
+        self._take_scanner(scanner or settings.content.scanner, settings.content.timeout_seconds)
         self.settings = settings
         self.rules = Rules.from_settings(settings)
         self.chain = Chain(self.rules)
@@ -54,6 +62,15 @@ class Shop:
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
         self.accepting = accepting
         self.why_closed = why
+
+    def _take_scanner(self, address: str, timeout_seconds: float) -> None:
+        old = self.scanner
+        if old is not None and (old.address, old.timeout_seconds) == (address, timeout_seconds):
+            return
+        if old is not None:
+            old.close()
+        self.scanner = HttpScanner(address, self.clock, timeout_seconds) if address else None
+        self.tools.scanner = self.scanner
 
     @property
     def hostname(self) -> str:

@@ -21,10 +21,11 @@ STATE_FOLDER = "rspamd"
 OWN_ADDRESS = f"127.0.0.1:{SCANNER_PORT}"
 TASK_SECONDS = 8  # a message's own limit inside rspamd
 # What is asked of the network beside the sender's own DNS records comes with `ask_lists`.
-MODULES = (
+_MODULES = (
     "chartable regexp dkim spf dmarc arc mime_types mid once_received forged_recipients "
     "maillist hfilter phishing trie"
-).split()
+)
+MODULES = _MODULES.split()
 LIST_MODULES = ("rbl",)
 
 

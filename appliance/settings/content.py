@@ -14,10 +14,11 @@ SCANNER_PORT = 11333  # rspamd's normal worker
 CLAMD_PORT = 3310
 # What Windows runs or mounts at a double click. Office files with macros are not among them:
 # offices send each other those.
-FORBIDDEN = tuple(
+_FORBIDDEN = (
     "ade adp bat chm cmd com cpl exe hta img iso jar js jse lnk msc msi msp mst ocx pif ps1 "
-    "reg scr sct settingcontent-ms vb vbe vbs vhd vhdx wsc wsf wsh xll".split()
+    "reg scr sct settingcontent-ms vb vbe vbs vhd vhdx wsc wsf wsh xll"
 )
+FORBIDDEN = tuple(_FORBIDDEN.split())
 
 
 def scanner(raw: JSON) -> str:
