@@ -25,6 +25,7 @@ class ScanResult:
     score: float = 0.0
     symbols: tuple[str, ...] = ()  # the rules that struck, the heaviest first
     viruses: tuple[str, ...] = ()  # names
+    stopped_early: bool = False  # a test word (GTUBE) decided, and nothing else was looked at
     virus_scan_failed: bool = False
     why: str = ""
 

@@ -83,7 +83,7 @@ class HttpScanner:
             return Finding(
                 check="relay.scanner",
                 result=Result.WARN,
-                say=f"The spam filter does not answer: {self.last_trouble}.",
+                say="The spam filter does not answer.",
                 means="Mail goes on unchecked; its header says so.",
                 fix="It starts some time after the box does. If this stays, look at the services.",
             )
@@ -193,6 +193,7 @@ def read_answer(body: bytes) -> ScanResult:
         score=score,
         symbols=tuple(f"{name}({weights[name]:.1f})" for name in heavy_first[:MAX_SYMBOLS]),
         viruses=_options(symbols, VIRUS_SYMBOLS),
+        stopped_early=bool(answer.get("is_skipped")),
         virus_scan_failed=any(name in symbols for name in FAILED_VIRUS_SYMBOLS),
     )
 

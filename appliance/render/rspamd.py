@@ -100,7 +100,7 @@ options {{
     max_urls = 1000;
     max_recipients = 500;
     words_decay = 600;
-    history_rows = 0;
+    history_rows = 10;
     task_timeout = {seconds}s;
     soft_reject_on_timeout = false;
     map_watch_interval = 1d;

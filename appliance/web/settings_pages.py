@@ -89,6 +89,33 @@ SCREENS = (
         ),
     ),
     Screen(
+        "content",
+        N_("Spam and viruses"),
+        N_("What is looked for in messages, and what becomes of them."),
+        (
+            "content.spam",
+            "content.mark_score",
+            "content.junk_score",
+            "content.quarantine_score",
+            "content.refuse_score",
+            "content.subject_tag",
+            "content.forbidden_attachments",
+            "content.attachment_action",
+            "content.closed_archives",
+            "content.virus",
+            "content.clamav",
+            "content.virus_action",
+        ),
+        (
+            "content.spam_for_own",
+            "content.virus_for_permitted",
+            "content.ask_lists",
+            "content.scanner",
+            "content.timeout_seconds",
+            "content.scan_bytes",
+        ),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -136,12 +163,23 @@ def change(changes: Mapping[str, Any], base_revision: int | None) -> Mapping[str
     return answer
 
 
+def content_state(status: Mapping[str, Any] | None) -> tuple[str, str, Finding | None, str]:
+    """The scanner's state for the page: colour, word, what is wrong, its last trouble."""
+    scanner = (status or {}).get("scanner")
+    if not isinstance(scanner, Mapping):
+        return "unknown", N_("off"), None, ""
+    finding, trouble = Finding.from_json(scanner["finding"]), str(scanner["last_trouble"])
+    if finding.result is Result.OK:
+        return "ok", N_("running"), None, trouble
+    return "bad", N_("does not answer"), finding, trouble
+
+
 @pages.get("/")
 def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,limits,times,box):name>")
+@pages.get("/<any(mail,outgoing,limits,content,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -177,11 +215,12 @@ def _page(
         mail_state=state,
         mail_why=why,
         states=home.STATES,
+        scanner=content_state(s.relay_state.status()) if screen.name == "content" else None,
         zones=wizard.time_zones() if screen.name == "box" else {},
     )
 
 
-@pages.post("/<any(mail,outgoing,limits,times,box):name>")
+@pages.post("/<any(mail,outgoing,limits,content,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()

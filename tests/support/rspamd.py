@@ -14,6 +14,7 @@ from typing import Any, Self
 from appliance.render import rspamd
 from appliance.settings import schema
 from tests.support.checkout import free_ports
+from tests.support.dns_server import DnsServer
 from tests.support.wait import wait_until
 
 # rspamd's compiled tables take ten seconds to make: kept for later runs on this machine.
@@ -27,17 +28,21 @@ class Rspamd:
         self.settings = schema.from_json({"content.ask_lists": False, **(settings or {})})
         (self.port,) = free_ports(1)
         self.address = f"127.0.0.1:{self.port}"
+        self.dns = DnsServer({})  # nobody has any record
         self._process: subprocess.Popen[bytes] | None = None
         TABLES.mkdir(exist_ok=True)
         TABLES.chmod(0o777)
 
     def text(self) -> str:
-        (silent,) = free_ports(1)
         return rspamd.configuration(
-            self.settings, state=TABLES, resolver=f"127.0.0.1:{silent}", listen=self.address
+            self.settings,
+            state=TABLES,
+            resolver=f"127.0.0.1:{self.dns.port}",
+            listen=self.address,
         )
 
     def __enter__(self) -> Self:
+        self.dns.__enter__()
         self.file = TABLES / f"{self.port}.conf"
         self.file.write_text(self.text())
         program = shutil.which("rspamd") or "rspamd"
@@ -92,3 +97,4 @@ class Rspamd:
             self._process.terminate()
             self._process.wait(30)
         self.file.unlink(missing_ok=True)
+        self.dns.__exit__(kind, error, trace)

@@ -146,7 +146,7 @@ def test_the_test_word_for_spam_does_not_smuggle_a_virus_past(
     }
     with RelayBox(tmp_path, settings, deliver=False) as box:
         content = with_file(EICAR).replace(b"see there", GTUBE)
-        assert "holds a virus" in sent(box, content).text
+        assert sent(box, content).code == 550
 
 
 def test_a_scanner_that_hangs_marks_mail_and_holds_it_up_no_longer_than_set(
