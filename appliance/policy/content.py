@@ -131,7 +131,7 @@ def score_fields(scan: ScanResult, content: Content) -> list[bytes]:
     """The fields that tell the score, whole lines."""
     is_spam = _reaches(scan.score, content.mark_score)
     stars = "*" * max(0, min(MAX_STARS, int(scan.score)))
-    rules = "".join(f"\r\n\t{symbol}" for symbol in scan.symbols[:MAX_SYMBOLS_SHOWN])
+    rules = "".join(f"\r\n\t{_shown(symbol)}" for symbol in scan.symbols[:MAX_SYMBOLS_SHOWN])
     head = f"{'Yes' if is_spam else 'No'}, score={scan.score:.1f} required={content.mark_score}"
     fields = [
         _line("X-Spam-Score", f"{scan.score:.1f}"),
@@ -173,5 +173,8 @@ def _head(facts: Facts) -> bytes:
 
 def _line(name: str, value: str) -> bytes:
     """A field in one line; what does not belong there is replaced."""
-    clean = "".join(c if " " <= c <= "~" else "?" for c in value)[:900]
-    return f"{name}: {clean}\r\n".encode("ascii")
+    return f"{name}: {_shown(value)}\r\n".encode("ascii")
+
+
+def _shown(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:900]
