@@ -13,6 +13,7 @@ from typing import Protocol
 from appliance.mail.address import Address
 from appliance.mail.reply import Reply
 from appliance.policy.scan import ScanResult
+from appliance.policy.spf import SpfResult
 
 
 class Port(StrEnum):
@@ -134,6 +135,44 @@ class Attachments:
     closed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one block list says of a client: its answers in 127/8, and its own words."""
+
+    zone: str
+    codes: tuple[str, ...]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        said = f": {self.reason}" if self.reason else ""
+        return f"listed by {self.zone} ({', '.join(self.codes)}){said}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLists:
+    """What the block lists say; `silent` are those that did not answer in time."""
+
+    listings: tuple[Listing, ...] = ()
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Greylisted:
+    """Whether greylisting lets a sender through; else for how long it is to wait."""
+
+    wait_seconds: int = 0  # 0: it passes
+    why: str = ""
+
+
+class Callee(StrEnum):
+    """What the next hop says of a recipient."""
+
+    EXISTS = "exists"
+    MISSING = "missing"
+    UNKNOWN = "unknown"  # it could not be asked, or did not commit itself
+    ANYBODY = "anybody"  # it takes every address, so its word means nothing
+
+
 class Message(Protocol):
     """The content as checks may read it."""
 
@@ -167,6 +206,13 @@ class Facts:
     shape: Shape | None = None
     attachments: Attachments | None = None
     scan: ScanResult | None = None
+    sender_domain: str = ""  # what the DNS says of it; see policy/sender_domain.py
+    block_lists: BlockLists | None = None
+    written_to: bool = False  # somebody here has written to the sender
+    spf: SpfResult | None = None
+    greylisted: Greylisted | None = None
+    callee: Callee | None = None
+    callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
@@ -184,6 +230,9 @@ class Facts:
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
         self.queue_id, self.recipients = "", ()
         self.shape = self.attachments = self.scan = None
+        self.sender_domain = self.callee_said = ""
+        self.written_to = False
+        self.spf = self.greylisted = self.callee = None
         self.permitted = False
         self.disposition = Disposition.DELIVER
         self.fields = []

@@ -32,6 +32,7 @@ from appliance.policy.verdict import Port
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
+from appliance.relay.memories import Memories
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
@@ -129,6 +130,7 @@ async def run(arguments: argparse.Namespace) -> None:
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
     )
+    memories = Memories.open(arguments.data / "memory", shop)
     worker = Worker(shop)
     passed = sd.listen_fds()
     listener = Listener(shop, _sockets(arguments, passed))
@@ -145,15 +147,18 @@ async def run(arguments: argparse.Namespace) -> None:
         allowed_uids=_callers(),
     )
     tidier = asyncio.create_task(_tidy_for_ever(spool))
+    rememberer = asyncio.create_task(memories.flush_for_ever())
     stopped = _on_signals(daemon)
     _write_pid(arguments)
     sd.notify("READY=1")
     await stopped.wait()
     sd.notify("STOPPING=1")
     tidier.cancel()
+    rememberer.cancel()
     server.close()
     await _drain(daemon)
     await spool.close()
+    memories.flush()
     shop.log.close()
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
 from appliance.policy.chain import Chain
@@ -17,6 +17,9 @@ from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
 from appliance.spool.store import Spool
+
+if TYPE_CHECKING:
+    from appliance.relay.memories import Memories
 
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
@@ -40,6 +43,7 @@ class Shop:
     gate: Gate = field(default_factory=Gate)
     scanner: HttpScanner | None = None
     counters: Counter[str] = field(default_factory=Counter)
+    memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
 
     def __post_init__(self) -> None:

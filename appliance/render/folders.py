@@ -26,6 +26,7 @@ FOLDERS = (
     Folder("rspamd", 0o700, "_rspamd", "_rspamd"),
     Folder("web", 0o700, "pp-web", "pp-web"),
     Folder("keys", 0o755),
+    Folder("keys/dkim", 0o750, "root", "pp-relay"),
     Folder("claim", 0o750, "root", "pp-web"),
 )
 

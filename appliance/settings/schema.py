@@ -25,7 +25,10 @@ from appliance.settings.describe import (
     switch,
     text,
 )
+from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.senders import Senders
+from appliance.settings.signing import Signing
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -36,8 +39,8 @@ MIB = 1024 * 1024
 class RelayDomain:
     """A domain whose mail is taken from outside and handed to `host` by SMTP (G4).
 
-    `verify_recipients` is kept for the call-ahead (G6) that the relay does not make yet; the
-    pages do not offer it until then.
+    With `verify_recipients` the next hop is asked, when a recipient is named, whether it
+    exists (call-ahead, G6).
     """
 
     domain: str
@@ -334,7 +337,10 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     queue: Queue = field(default_factory=Queue)
     content: Content = field(default_factory=Content)
+    filter: Filter = field(default_factory=Filter)
+    senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
@@ -344,7 +350,10 @@ SECTIONS: dict[str, type] = {
     "relay": Relay,
     "queue": Queue,
     "content": Content,
+    "filter": Filter,
+    "senders": Senders,
     "web": Web,
+    "signing": Signing,
 }
 
 
