@@ -19,15 +19,12 @@ UNPACKED_NEVER = (
     "/usr/share/bug/*",
     "/usr/share/bash-completion/*",
     "/usr/share/zsh/*",
-    # rspamd's package asks for all of Perl (for a statistics script) and for the libraries of
-    # its web interface; the box uses neither. What Debian itself needs of Perl is in perl-base.
+    # rspamd's package asks for all of Perl, for a statistics script. What Debian itself needs of
+    # Perl is in perl-base. (Its web interface goes too, but later: its postinst copies it.)
     "/usr/share/perl/*",
     "/usr/lib/*/perl/*",
     "/usr/lib/*/libperl.so.*",
     "/usr/bin/rspamd_stats",
-    "/usr/share/rspamd/www/*",
-    "/usr/share/javascript/*",
-    "/usr/share/nodejs/*",
     "/usr/lib/modules/*/kernel/sound/*",
     "/usr/lib/modules/*/kernel/drivers/media/*",
     "/usr/lib/modules/*/kernel/drivers/net/wireless/*",
