@@ -82,7 +82,7 @@ def inspect(content: bytes, shape: Shape, forbidden: frozenset[str]) -> Attachme
         if not archives.is_archive(start[:_FIRST_OCTETS]):
             continue
         name = part.names[0] if part.names else ""
-        data = decoded(content[part.start : part.end], part.encoding)
+        data = decoded(memoryview(content)[part.start : part.end], part.encoding)
         inside = archives.names(data, name=name)
         bad.update(dict.fromkeys(_forbidden(inside.names, forbidden)))
         if inside.closed:
@@ -90,15 +90,15 @@ def inspect(content: bytes, shape: Shape, forbidden: frozenset[str]) -> Attachme
     return Attachments(tuple(bad), tuple(closed))
 
 
-def decoded(raw: bytes, encoding: str) -> bytes:
+def decoded(raw: bytes | memoryview, encoding: str) -> bytes:
     """A part's octets, decoded in steps of a size that keeps no one waiting."""
     if encoding == "quoted-printable":
         return binascii.a2b_qp(raw)
     if encoding != "base64":
-        return raw
+        return bytes(raw)
     pieces, held = [], b""
     for at in range(0, len(raw), _STEP):
-        held += raw[at : at + _STEP].translate(None, _NOT_BASE64)
+        held += bytes(raw[at : at + _STEP]).translate(None, _NOT_BASE64)
         whole = len(held) - len(held) % 4
         pieces.append(binascii.a2b_base64(held[:whole]))
         held = held[whole:]
