@@ -87,6 +87,7 @@ class Control:
             },
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
+            "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
             "brakes": [brake_to_json(brake) for brake in self._brakes()],
             "findings": [finding.to_json() for finding in self._findings()],
