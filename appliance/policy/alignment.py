@@ -20,6 +20,7 @@ from appliance.policy.spf import SpfResult
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Disposition, Facts, Verdict, note, reject
 
+KEEP_SECONDS = 30.0
 _NO_SPF = SpfResult("none", "", "mailfrom", "not checked")
 
 
@@ -41,14 +42,22 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Ask for the domain's policy and judge by SPF and DKIM."""
     if facts.message is None:
         return
-    author = from_domains(facts.message.head)
-    facts.dmarc = await dmarc.check(
-        tools.resolver,
-        from_domains=author.domains,
-        spf=facts.spf or _NO_SPF,
-        dkim=facts.dkim,
-        rules=_debians_list(),
-    )
+    author = facts.author or from_domains(facts.message.head)
+    spf = facts.spf or _NO_SPF
+    signed = tuple((one.result, one.domain) for one in facts.dkim)
+    key, now = (author.domains, spf.result, spf.domain, signed), tools.clock.monotonic()
+    found = tools.dmarc_results.get(key, now)
+    if found is None:
+        found = await dmarc.check(
+            tools.resolver,
+            from_domains=author.domains,
+            spf=spf,
+            dkim=facts.dkim,
+            rules=_debians_list(),
+        )
+        if found.result != "temperror":
+            tools.dmarc_results.put(key, found, now + KEEP_SECONDS)
+    facts.dmarc = found
 
 
 def judged(facts: Facts, rules: Rules) -> Verdict | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.dns.remembering import RememberingResolver
 from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
 from appliance.policy.dkim import SigningKey
@@ -61,7 +62,12 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
+        self.tools = Tools(
+            RememberingResolver(self.resolver, self.clock),
+            self.clock,
+            sent=self.book,
+            srs_secret=self.srs_secret,
+        )
         self.take(self.settings, accepting=self.accepting)
 
     def take(
