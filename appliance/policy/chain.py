@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from appliance.policy import (
     addresses,
     attachments,
+    brake,
     call_ahead,
     content,
     dnsbl,
     greylist,
     limits,
     mime_shape,
+    one_from,
     relay_access,
     sender_domain,
     sender_spf,
+    submission,
 )
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -59,6 +62,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
+        Check(submission.account_still_exists, Station.SANITY),
+        Check(submission.own_sender, Station.SANITY),
+        Check(submission.who_signed_in, Station.SANITY),
+        Check(brake.rate, Station.LIMITS, brake.look_up),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
         Check(
@@ -72,8 +79,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
+        Check(brake.rate, Station.LIMITS),
+        Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
-        Check(relay_access.recipient_exists, Station.SANITY),
+        Check(relay_access.recipient_exists, Station.SANITY, relay_access.come_home),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
         Check(dnsbl.listed, Station.DNSBL, dnsbl.look_up, strangers_only=True, is_on=dnsbl.is_on),
         Check(
@@ -98,6 +107,9 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(limits.content_size, Station.LIMITS),
         Check(limits.hops, Station.SANITY),
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
+        Check(brake.counted, Station.LIMITS, brake.count),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
         Check(content.without_forged, Station.SPAM, strangers_only=True),
         Check(content.spam, Station.SPAM, look_up=content.ask),
         Check(content.viruses, Station.VIRUS),

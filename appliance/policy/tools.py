@@ -25,6 +25,9 @@ MAX_SENDER_DOMAINS = 20_000
 MAX_SPF_RESULTS = 20_000
 HEAVY_AT_A_TIME = 2  # large messages held in memory to be looked at
 
+if TYPE_CHECKING:
+    from appliance.policy.brake import SentBook
+
 
 @dataclass(slots=True)
 class Tools:
@@ -42,3 +45,5 @@ class Tools:
     greylist: Greylist | None = None
     correspondents: Correspondents | None = None
     next_hops: NextHops | None = None
+    sent: SentBook | None = None
+    srs_secret: bytes = b""  # empty: no address of ours is taken for a rewritten sender

@@ -173,6 +173,21 @@ class Callee(StrEnum):
     ANYBODY = "anybody"  # it takes every address, so its word means nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What an account sent in the last hour, and to how many new people in an hour and a day."""
+
+    messages: int = 0
+    recipients: int = 0
+    new_addresses: int = 0
+    new_domains: int = 0
+    new_addresses_day: int = 0
+    new_domains_day: int = 0
+    braked: str = ""  # why its mail is held; empty: it is not
+    held: int = 0  # messages
+    is_released: bool = False  # somebody has looked not long ago and found all well
+
+
 class Message(Protocol):
     """The content as checks may read it."""
 
@@ -197,12 +212,14 @@ class Facts:
     announced_size: int = 0  # octets, 0 when not said
     recipient: Address | None = None
     recipients_so_far: int = 0
+    recipients: tuple[Address, ...] = ()  # all that were accepted, once DATA has come
+    sent: Spread | None = None  # by who signed in
+    bounce_for: Address | None = None  # `recipient` is our SRS address for this sender
     has_room: bool = True  # on the disk, for `announced_size` above the reserve
     size: int = 0  # of the content, octets
     received_count: int = 0
     message: Message | None = None
     queue_id: str = ""
-    recipients: tuple[Address, ...] = ()  # those accepted, when the content is judged
     shape: Shape | None = None
     attachments: Attachments | None = None
     scan: ScanResult | None = None
@@ -216,6 +233,7 @@ class Facts:
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
+    fitted: tuple[str, ...] = ()  # what was done to the header of a person's mail
     new_head: bytes | None = None  # the header as it goes on, when it is not to stay as it came
     steps: list[Step] = field(default_factory=list)
 
@@ -226,9 +244,11 @@ class Facts:
 
     def forget_message(self) -> None:
         """Another transaction begins on the same connection."""
-        self.mail_from = self.recipient = self.message = None
+        self.recipients = ()
+        self.sent = None
+        self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
-        self.queue_id, self.recipients = "", ()
+        self.queue_id = ""
         self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False
@@ -237,6 +257,7 @@ class Facts:
         self.disposition = Disposition.DELIVER
         self.fields = []
         self.new_head = None
+        self.fitted = ()
         self.steps = [step for step in self.steps if step.station in _OF_CONNECTION]
 
     def worsen(self, disposition: Disposition) -> None:

@@ -16,6 +16,7 @@ from appliance.policy.verdict import (
     reject,
     steps_to_json,
 )
+from appliance.relay import rewriting
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -42,8 +43,13 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         content.discard()
         shop.refused(queue_id, facts, verdict)
         return _naming(verdict.reply, queue_id)
+    plan = rewriting.plan(shop, facts, transaction.envelope)
+    if plan.refusal is not None and plan.refusal.reply is not None:
+        content.discard()
+        shop.refused(queue_id, facts, plan.refusal)
+        return _naming(plan.refusal.reply, queue_id)
     now = shop.clock.now()
-    new = NewMessage(
+    base = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
         received_at=now,
@@ -60,18 +66,31 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         client=facts.client,
         helo=facts.helo,
     )
+    new = rewriting.messages(shop, facts, base, plan)
     try:
-        await shop.spool.put(new)
+        await shop.spool.put(*new)
     except SpoolFailed as error:
         shop.counters["storage_failures"] += 1
         shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
         return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
-    _log(shop, new, transaction)
+    shop.counters["accepted"] += 1
+    for queued in new:
+        _log(shop, queued, transaction)
     if facts.is_ours and shop.memories is not None:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
+    note_brake(shop, facts, queue_id)
     return replies.QUEUED.naming(queue_id)
+
+
+def note_brake(shop: Shop, facts: Facts, queue_id: str) -> None:
+    """Remember a message that is held for the brake's sake, so that a release finds it."""
+    if facts.sent is None or not facts.sent.braked or shop.book is None:
+        return
+    shop.book.hold(facts.user, queue_id)
+    shop.counters["braked"] += 1
+    shop.log.event(queue_id, "held", user=facts.user, why=f"brake: {facts.sent.braked}")
 
 
 def form_of(content: Content) -> Verdict | None:
@@ -95,7 +114,6 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts.received_count = message.count_received(content.head)
     facts.message = content
     facts.queue_id = transaction.queue_id
-    facts.recipients = tuple(entry.address for entry in transaction.envelope.recipients)
     return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
@@ -133,7 +151,6 @@ def _naming(reply: Reply, queue_id: str) -> Reply:
 
 
 def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
-    shop.counters["accepted"] += 1
     recipients = new.envelope.recipients
     shop.log.event(
         new.queue_id,
@@ -147,4 +164,5 @@ def _log(shop: Shop, new: NewMessage, transaction: Transaction) -> None:
         helo=new.helo,
         tls=transaction.tls_version,
         port=transaction.facts.port.value,
+        user=transaction.facts.user,
     )

@@ -32,6 +32,11 @@ class Say(StrEnum):
     NOT_SMTP = "The next mail server answers in a way that is not understood."
     TLS_MISSING = "The smarthost offers no encryption, which the settings require."
     TLS_FAILED = "The encrypted connection could not be made."
+    TLS_UNTRUSTED = "The certificate of the next mail server is not valid for its name."
+    STS_UNMET = "The recipient's domain asks for a protection (MTA-STS) that its server lacks."
+    STS_NOT_NAMED = "The recipient's domain has no mail server that its own policy (MTA-STS) names."
+    DANE_UNMET = "The next mail server does not prove to be the one that its domain names (DANE)."
+    DANE_TROUBLE = "The keys of the next mail server (DANE) could not be looked up just now."
     SIGN_IN_REFUSED = "The smarthost does not accept the user name and password."
     SIGN_IN_MISSING = "The smarthost offers no way to sign in that is known here."
     NEEDS_SMTPUTF8 = "The next mail server cannot take addresses with these letters."
@@ -61,6 +66,7 @@ class DeliveryTrouble(Exception):
     reply: str = ""
     broken: bool = True
     host: str = ""  # whom it happened with
+    tls_failure: str = ""  # the result type of RFC 8460 §4.3, where protection was the trouble
 
 
 def enhanced_of(code: int, text: str) -> str:

@@ -1,11 +1,15 @@
 """What the relay's parts share: the settings in force and the keepers to ask."""
 
+import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
+from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, steps_to_json
@@ -13,6 +17,7 @@ from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
 from appliance.relay.scanner import HttpScanner
+from appliance.relay.sign_in import SignIn
 from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
@@ -35,6 +40,9 @@ class Shop:
     settings: Settings = field(default_factory=Settings)
     accepting: bool = False
     why_closed: str = ""
+    people: People = NOBODY
+    sign_in: SignIn | None = None  # None: there are no accounts to sign in with
+    book: SentBook | None = None  # who sent how much
     rules: Rules = field(init=False)
     chain: Chain = field(init=False)
     tools: Tools = field(init=False)
@@ -42,25 +50,31 @@ class Shop:
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
     scanner: HttpScanner | None = None
+    own_scanner: str = ""  # host:port of the box's own, as rendered
     counters: Counter[str] = field(default_factory=Counter)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
+    srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    # Given what is known and a message that is forwarded: an ARC set to put in front of it.
+    seal: Callable[[Facts, bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock)
+        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
         self.take(self.settings, accepting=self.accepting)
 
     def take(
-        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str = ""
+        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str | None = None
     ) -> None:
         """Put settings in force for whatever begins from now on.
 
-        `scanner` is whom to ask about content; empty for nobody.
+        `scanner` is whom to ask about content; empty for nobody, None as before.
         """
-        self._take_scanner(scanner or settings.content.scanner, settings.content.timeout_seconds)
+        self.own_scanner = self.own_scanner if scanner is None else scanner
+        address = settings.content.scanner or self.own_scanner
+        self._take_scanner(address, settings.content.timeout_seconds)
         self.settings = settings
-        self.rules = Rules.from_settings(settings)
+        self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
@@ -75,6 +89,11 @@ class Shop:
             old.close()
         self.scanner = HttpScanner(address, self.clock, timeout_seconds) if address else None
         self.tools.scanner = self.scanner
+
+    def take_people(self, people: People) -> None:
+        """Put the accounts in force that there are now."""
+        self.people = people
+        self.take(self.settings, accepting=self.accepting, why=self.why_closed)
 
     @property
     def hostname(self) -> str:

@@ -23,6 +23,7 @@ def findings(settings: Settings) -> list[Finding]:
         *_smarthost(settings),
         *_queue_times(settings),
         *_trusted_networks(settings),
+        *_aliases(settings),
     ]
     return sorted(found, key=lambda finding: finding.result is not Result.BAD)
 
@@ -169,6 +170,37 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
                     say=f"{text} holds very many addresses of strangers.",
                     means="Each of them may send to anybody through the box.",
                     fix="Name a smaller network.",
+                )
+            )
+    return found
+
+
+def _aliases(settings: Settings) -> list[Finding]:
+    """R1: one alias of a name, in a domain of ours. How far they lead is judged by the policy."""
+    mail = settings.mail
+    ours = {mail.main_domain, *mail.additional_domains}
+    ours |= {relay.domain for relay in mail.relay_domains}
+    found = []
+    seen: set[str] = set()
+    for alias in settings.rules.aliases:
+        if alias.alias in seen:
+            found.append(
+                _bad(
+                    "rules.aliases",
+                    f"There are two aliases {alias.alias}.",
+                    "Write all targets into one of them.",
+                )
+            )
+        seen.add(alias.alias)
+        domain = alias.alias.rpartition("@")[2] if "@" in alias.alias else ""
+        if domain and domain not in ours:
+            found.append(
+                Finding(
+                    check="settings.rules.aliases",
+                    result=Result.WARN,
+                    say=f"The alias {alias.alias} is in a domain that is not one of this box.",
+                    means="No mail for it comes here.",
+                    fix="Add the domain, or remove the alias.",
                 )
             )
     return found

@@ -126,13 +126,18 @@ def events(db: sqlite3.Connection, queue_id: str) -> list[JSON]:
 
 
 def trace(db: sqlite3.Connection, search: str, limit: int = 100) -> list[JSON]:
-    """The ledger's rows for a queue id or part of an address, newest first."""
-    words = search.lower()
+    """The ledger's rows for a queue id or part of an address, newest first.
+
+    What one accepted message became (`<id>-1`: forwards, copies) comes with it, whichever id is
+    given; the address that the sender wrote to is found in the steps.
+    """
+    words, first = search.lower(), search.upper().partition("-")[0]
     found = db.execute(
         "SELECT at, updated_at, queue_id, client, mail_from, recipient, fate, station, say, reply,"
-        " host FROM ledger WHERE queue_id = ? OR instr(lower(ifnull(mail_from, '')), ?) > 0"
-        " OR instr(lower(recipient), ?) > 0 ORDER BY id DESC LIMIT ?",
-        (search.upper(), words, words, max(1, min(limit, MAX_PAGE))),
+        " host FROM ledger WHERE queue_id = ? OR queue_id GLOB ? || '-[0-9]*'"
+        " OR instr(lower(ifnull(mail_from, '')), ?) > 0 OR instr(lower(recipient), ?) > 0"
+        " OR instr(lower(steps), ?) > 0 ORDER BY id DESC LIMIT ?",
+        (first, first, words, words, words, max(1, min(limit, MAX_PAGE))),
     )
     names = (
         "at", "updated_at", "id", "client", "mail_from", "recipient", "fate", "station", "say",

@@ -7,14 +7,13 @@ text from a caller in its arguments.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Flag, auto
 from typing import Any
 
 from appliance.base.clock import Clock
 from appliance.base.finding import Refused
 from appliance.base.run import run
 from appliance.dns.resolver import Resolver
+from appliance.policy import alias_preview
 from appliance.render.apply import Applier, Progress, Wanted
 from appliance.render.claim import ClaimFiles
 from appliance.render.facts import Place
@@ -23,6 +22,8 @@ from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward import services
+from appliance.steward.accounts import AccountActions
+from appliance.steward.action import Action, Who
 from appliance.steward.arguments import (
     MAX_HISTORY,
     Argument,
@@ -33,24 +34,6 @@ from appliance.steward.arguments import (
     whole_number,
 )
 from appliance.steward.signing import SigningDesk
-
-
-class Who(Flag):
-    """Who may ask: root (the CLI) and the web's user."""
-
-    ROOT = auto()
-    WEB = auto()
-    BOTH = ROOT | WEB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One entry of the table."""
-
-    do: Callable[..., Any]
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
-    who: Who = Who.BOTH
-    changes: bool = False  # worth a line in the log
 
 
 class Steward:
@@ -73,6 +56,7 @@ class Steward:
         self._clock = clock
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
+        self.accounts = AccountActions(place, store, clock)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -108,6 +92,7 @@ class Steward:
             "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
+            **self.accounts.table(),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:
@@ -271,6 +256,8 @@ class Steward:
             progress({"step": "check", "state": "running", "seconds": 0.0})
             try:
                 settings = plan()
+                if settings.rules != old.rules:
+                    alias_preview.refuse_boundless(settings)
             except Refused:
                 progress({"step": "check", "state": "failed", "seconds": 0.0})
                 raise

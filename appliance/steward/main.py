@@ -27,7 +27,8 @@ from appliance.render.facts import Place, Ports, box_place
 from appliance.render.folders import make_folders
 from appliance.render.main import boot, claim_of, keystore_of
 from appliance.settings.store import Store
-from appliance.steward.actions import Action, Steward, Who
+from appliance.steward.action import Action, Who
+from appliance.steward.actions import Steward
 from appliance.steward.arguments import read, refuse
 
 IDLE_SECONDS = 300
@@ -179,11 +180,13 @@ def main(argv: list[str] | None = None) -> int:
     place = _place_of(args)
     if args.apply:
         boot(place, Machine(place.run), SystemClock())
+        assemble(place).accounts.recover()
         return 0
     steward = assemble(place)
     try:
         if place.dev:
             prepare_checkout(place, args.settings)
+            steward.accounts.recover()
         else:
             steward.recover(lambda step: _log.info("%(step)s: %(state)s", step))
     except PennypostError as error:

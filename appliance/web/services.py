@@ -54,7 +54,7 @@ def build(config: WebConfig, resolver: Resolver) -> Services:
         config=config,
         clock=clock,
         sessions=Sessions(db, clock),
-        throttle=Throttle(db, clock),
+        throttle=Throttle(db, clock, relay),
         claim=Claim(db, clock, code=config.claim_code, marker=config.claimed_marker),
         accounts=accounts,
         steward=steward,

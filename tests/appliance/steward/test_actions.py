@@ -40,6 +40,13 @@ VERBS = {
     "dkim.switch",
     "dkim.tend",
     "box.reboot",
+    "account.list",
+    "account.add",
+    "account.edit",
+    "account.password",
+    "account.enable",
+    "account.disable",
+    "account.delete",
 }
 
 
@@ -70,6 +77,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
 
 @pytest.fixture
 def desk(box: Box, ran: Ran) -> Desk:
+    (box.place.data / "accounts").mkdir(parents=True, exist_ok=True)
     steward = Steward(
         box.place, store=box.store, applier=box.applier, claim=box.claim, clock=box.clock
     )
@@ -137,6 +145,24 @@ def test_an_import_without_secrets_keeps_them(desk: Desk, box: Box) -> None:
     exported = ask(desk, "settings.export")
     ask(desk, "settings.replace", {"settings": {**exported, **MAIL}, "author": "anna"})
     assert box.store.current()[1].outbound.smarthost_password == "s3cret"
+
+
+def test_accounts_are_kept_and_no_password_comes_back(desk: Desk, box: Box) -> None:
+    ask(desk, "settings.change", {"changes": MAIL, "author": "anna"})
+    given = {"login": "Anna", "name": "Anna Smith", "password": "correct-horse-battery-4711"}
+    made = ask(desk, "account.add", given, uid=WEB)
+    assert made["addresses"] == ["anna@example.com"]
+    assert "correct" not in str(made)
+    assert "too short" in refused(desk, "account.password", {"login": "anna", "password": "x"})
+    assert len(ask(desk, "account.password", {"login": "anna"})["password"]) == 23
+    assert not ask(desk, "account.disable", {"login": "anna"})["enabled"]
+    changed = ask(desk, "account.edit", {"login": "anna", "messages_per_hour": 5})
+    assert (changed["messages_per_hour"], changed["name"]) == (5, "Anna Smith")
+    (listed,) = ask(desk, "account.list", uid=WEB)
+    assert "hash" not in str(listed)
+    assert ask(desk, "account.delete", {"login": "anna"}) == {"login": "anna"}
+    assert "no account" in refused(desk, "account.enable", {"login": "anna"})
+    assert "missing" in refused(desk, "account.add", {"name": "x"})
 
 
 def test_the_claim_code_is_for_root_only(desk: Desk, box: Box) -> None:
@@ -233,7 +259,7 @@ SETTING_NAMES = st.sampled_from(
 )
 ARGUMENTS = st.dictionaries(
     st.one_of(
-        st.sampled_from(["changes", "settings", "author", "revision", "limit", "secrets"]),
+        st.sampled_from(["changes", "settings", "author", "revision", "limit", "secrets", "login"]),
         HOSTILE_TEXT,
     ),
     st.one_of(HOSTILE_VALUE, st.dictionaries(SETTING_NAMES, HOSTILE_VALUE, max_size=3)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.policy import alias_preview
 from appliance.relay.reasons import Say
 from appliance.settings import schema
 from appliance.web.i18n import LANGUAGES, best_language, catalogue, translate
@@ -73,6 +74,10 @@ def test_every_text_has_its_german() -> None:
 
 def test_every_reason_of_a_delivery_has_its_german() -> None:
     assert [say for say in Say if say not in catalogue("de")] == []
+
+
+def test_every_sentence_about_an_alias_has_its_german() -> None:
+    assert [say for say in alias_preview.Say if say not in catalogue("de")] == []
 
 
 def test_the_german_has_no_text_that_is_not_used() -> None:
