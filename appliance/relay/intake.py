@@ -148,7 +148,6 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts.received_count = message.count_received(content.head)
     facts.message = content
     facts.queue_id = transaction.queue_id
-    facts.recipients = tuple(entry.address for entry in transaction.envelope.recipients)
     return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
