@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import accounts, box, people, queue, settings
+from appliance.cli import accounts, box, dkim, people, queue, settings
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs.verb("status", box.status, "services, claim and queue")
     _dns(verbs.group("dns", "the records to publish"))
+    _dkim(verbs.group("dkim", "the keys that mail is signed with"))
     claim = verbs.group("claim", "whose the box is")
     claim.verb("show", box.claim_show, "the claim code")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
@@ -107,6 +108,15 @@ def _dns(verbs: Verbs) -> None:
     check = verbs.verb("check", box.dns_check, "compare with what resolves")
     check.add_argument("--resolver", default="", metavar="ADDR:PORT")
     check.add_argument("--address", action="append", default=[], help="the box's public address")
+
+
+def _dkim(verbs: Verbs) -> None:
+    verbs.verb("show", dkim.show, "keys and records").add_argument("domain", nargs="?", default="")
+    verbs.verb("rotate", dkim.rotate, "make the next keys").add_argument("domain")
+    switch = verbs.verb("switch", dkim.switch, "sign with the next keys")
+    switch.add_argument("domain")
+    switch.add_argument("--force", action="store_true", help="whatever the DNS shows")
+    verbs.verb("tend", dkim.tend, "switch where the DNS is ready; done daily")
 
 
 def _people(verbs: Verbs) -> None:

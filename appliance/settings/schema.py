@@ -25,6 +25,7 @@ from appliance.settings.describe import (
     text,
 )
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.signing import Signing
 from appliance.settings.submission import Submission
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
@@ -335,6 +336,7 @@ class Settings:
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
     web: Web = field(default_factory=Web)
+    signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
@@ -345,6 +347,7 @@ SECTIONS: dict[str, type] = {
     "submission": Submission,
     "queue": Queue,
     "web": Web,
+    "signing": Signing,
 }
 
 

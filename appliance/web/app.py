@@ -28,6 +28,7 @@ from appliance.web import (
     preferences,
     queue,
     settings_pages,
+    signatures,
     signin,
     style,
     visit,
@@ -79,7 +80,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, settings_pages, queue, dns_guide, people, accounts, manual, style,
-        api, landing, preferences,
+        api, landing, preferences, signatures,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)
