@@ -89,7 +89,9 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
-    note_brake(shop, facts, queue_id)
+    for queued in new:
+        if queued.held:
+            note_brake(shop, facts, queued.queue_id)
     return replies.QUEUED.naming(queue_id)
 
 
