@@ -67,6 +67,10 @@ def _as_message(item: Mapping[str, Any]) -> str:
         reason = recipient.get("reason") or {}
         text = reason.get("say", "") if isinstance(reason, dict) else str(reason)
         lines.append(f"to {recipient['address']}: {recipient['state']} {text}".rstrip())
+        if isinstance(reason, dict) and reason.get("reply"):
+            lines.append(f"    {reason.get('host') or 'the other server'} said: {reason['reply']}")
+        if isinstance(reason, dict) and reason.get("fix"):
+            lines.append(f"    {reason['fix']}")
     return "\n".join([*lines, "", str(item.get("headers", ""))]).rstrip()
 
 

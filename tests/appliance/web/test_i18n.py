@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.relay.reasons import Say
+from appliance.relay.say import NEXT_STEP, Say
 from appliance.settings import schema
+from appliance.spool.narrative import SENTENCES
 from appliance.web.i18n import LANGUAGES, best_language, catalogue, translate
 from tests.conftest import ROOT
 
@@ -72,7 +73,8 @@ def test_every_text_has_its_german() -> None:
 
 
 def test_every_reason_of_a_delivery_has_its_german() -> None:
-    assert [say for say in Say if say not in catalogue("de")] == []
+    said = [*Say, *NEXT_STEP.values(), *SENTENCES]
+    assert [say for say in said if say not in catalogue("de")] == []
 
 
 def test_the_german_has_no_text_that_is_not_used() -> None:
