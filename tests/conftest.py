@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Generator
@@ -10,9 +11,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from appliance.certs import dkim_keys
+
 # Two busy cores: how long one example takes says nothing about the product.
 hypothesis.settings.register_profile("house", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("house")
+
+# An RSA key takes 50 ms to make: one does for all boxes within this process.
+dkim_keys.make_rsa = functools.cache(dkim_keys.make_rsa)
 
 ROOT = Path(__file__).resolve().parent.parent
 _COST = {"full": 1, "image": 2, "soak": 3}

@@ -15,12 +15,13 @@ class Database:
     """One SQLite file in a folder that only its owner can enter, safe to share between threads.
 
     `schema` is SQL that may run at every start. A transaction is on stable storage when
-    its block has ended (`synchronous=FULL`). Raises sqlite3.Error when the disk fails: what
-    was stored before is then untouched.
+    its block has ended; with `durable=False` a power cut may take the last ones back.
+    Raises sqlite3.Error when the disk fails: what was stored before is then untouched.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, *, durable: bool = True) -> None:
         self._path = path
+        self._synchronous = "FULL" if durable else "NORMAL"
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.transaction() as db:
@@ -35,7 +36,7 @@ class Database:
             db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA synchronous={self._synchronous}")
             self._local.db = db
         return db
 

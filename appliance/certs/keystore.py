@@ -5,6 +5,7 @@
     keys/tls.<n>/key.pem, cert.pem        pairs for the mail server's name
     keys/tls -> tls.<n>                   the live one of them
     keys/local.<n>/..., keys/local        the same for pennypost.local and addresses
+    keys/dkim/<domain>/                   what mail is signed with (dkim_keys.py)
 
 There are two lines of pairs so that somebody who sets the box up over pennypost.local, and has
 told the browser to accept that certificate, does not lose the page when the host name is saved.
@@ -22,6 +23,7 @@ from pathlib import Path
 from appliance.base.clock import Clock
 from appliance.base.files import fsync_directory, replace_file
 from appliance.certs import local_ca
+from appliance.certs.dkim_keys import DkimKeys
 from appliance.certs.local_ca import KeyPair, Subject
 
 KEPT_PAIRS = 2
@@ -44,14 +46,25 @@ class HostPair:
 
 
 class Keystore:
-    """The keys of one box. `tls_group` may read host keys (the relay does TLS itself)."""
+    """The keys of one box.
 
-    def __init__(self, folder: Path, clock: Clock, *, tls_group: str | None = None) -> None:
+    `tls_group` may read host keys (the relay does TLS itself), `signing_group` those of mail.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        tls_group: str | None = None,
+        signing_group: str | None = None,
+    ) -> None:
         self.folder = folder
         self.clock = clock
         self.tls_group = tls_group
         self.host = Line(self, "tls")
         self.local = Line(self, "local")
+        self.dkim = DkimKeys(folder / "dkim", clock, group=signing_group)
 
     @property
     def public_root(self) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.base.finding import PennypostError, Refused
 from appliance.cli.context import Context, table
-from appliance.dns import advisor
+from appliance.dns import advisor, dkim_advice
 from appliance.dns.live import LiveResolver
 from appliance.settings import schema
 
@@ -31,7 +31,10 @@ def dns_check(context: Context, args: argparse.Namespace) -> None:
     settings = schema.from_json(context.steward("settings.show")["settings"])
     facts = context.steward("facts.show")
     resolver = LiveResolver.from_text(args.resolver or facts["resolver"] or _of_the_machine())
-    records = advisor.wanted(settings, args.address)
+    records = (
+        *advisor.wanted(settings, args.address),
+        *dkim_advice.records(facts.get("dkim_keys", ())),
+    )
     seen = asyncio.run(advisor.look(records, resolver))
     result = [
         {

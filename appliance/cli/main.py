@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import box, people, queue, settings
+from appliance.cli import box, dkim, people, queue, senders, settings
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -50,11 +50,11 @@ def parser() -> argparse.ArgumentParser:
     verbs = Verbs(top, common)
     _settings(verbs.group("settings", "look at and change settings"))
     _queue(verbs.group("queue", "mail that waits"))
-    verbs.verb("trace", queue.trace, "what became of a message").add_argument(
-        "search", help="queue id or address"
-    )
+    _trace(verbs)
     verbs.verb("status", box.status, "services, claim and queue")
+    _senders(verbs)
     _dns(verbs.group("dns", "the records to publish"))
+    _dkim(verbs.group("dkim", "the keys that mail is signed with"))
     claim = verbs.group("claim", "whose the box is")
     claim.verb("show", box.claim_show, "the claim code")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
@@ -100,12 +100,55 @@ def _queue(verbs: Verbs) -> None:
         verb.add_argument("ids", nargs="*")
         verb.add_argument("--all", action="store_true")
         verb.add_argument("--search", default="")
+        if order == "delete":
+            verb.add_argument("--yes", action="store_true", help="do not ask for a word")
+
+
+def _trace(verbs: Verbs) -> None:
+    trace = verbs.verb("trace", queue.trace, "where is my mail? what became of a message")
+    trace.add_argument("words", nargs="*", help="queue id, address, part of one, or client")
+    trace.add_argument("--sender", default="", help="part of the sender's address")
+    trace.add_argument("--recipient", default="", help="part of the recipient's address")
+    trace.add_argument("--since", default="", metavar="TIME", help="2026-11-25T14:00, or 3h ago")
+    trace.add_argument("--until", default="", metavar="TIME")
+    trace.add_argument("--limit", type=int, default=queue.PAGE)
+    ledger = verbs.group("ledger", "the book of all mail")
+    ledger.verb("check", queue.ledger_check, "is all that was accepted accounted for?")
+
+
+def _senders(verbs: Verbs) -> None:
+    for name, which in (("permit", "permitted"), ("forbid", "forbidden")):
+        group = verbs.group(name, f"{which} senders")
+        group.verb("list", senders.list_, "the entries", list=which)
+        add = group.verb("add", senders.add, "one more entry", list=which)
+        add.add_argument("entry", help="domain, .domain, address, IP address or network")
+        add.add_argument("comment", nargs="*")
+        remove = group.verb("remove", senders.remove, "one entry less", list=which)
+        remove.add_argument("entry")
+    ask = verbs.group("senders", "both lists").verb(
+        "ask", senders.ask, "what would happen to mail from ADDRESS at IP"
+    )
+    ask.add_argument("ip", metavar="IP")
+    ask.add_argument("address", metavar="ADDRESS")
+    test = verbs.group("dnsbl", "block lists").verb(
+        "test", senders.dnsbl_test, "ask the lists for their test addresses"
+    )
+    test.add_argument("zone", nargs="?", default="")
 
 
 def _dns(verbs: Verbs) -> None:
     check = verbs.verb("check", box.dns_check, "compare with what resolves")
     check.add_argument("--resolver", default="", metavar="ADDR:PORT")
     check.add_argument("--address", action="append", default=[], help="the box's public address")
+
+
+def _dkim(verbs: Verbs) -> None:
+    verbs.verb("show", dkim.show, "keys and records").add_argument("domain", nargs="?", default="")
+    verbs.verb("rotate", dkim.rotate, "make the next keys").add_argument("domain")
+    switch = verbs.verb("switch", dkim.switch, "sign with the next keys")
+    switch.add_argument("domain")
+    switch.add_argument("--force", action="store_true", help="whatever the DNS shows")
+    verbs.verb("tend", dkim.tend, "switch where the DNS is ready; done daily")
 
 
 def _people(verbs: Verbs) -> None:

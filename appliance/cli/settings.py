@@ -36,7 +36,11 @@ def get(context: Context, args: argparse.Namespace) -> None:
 
 def set_(context: Context, args: argparse.Namespace) -> None:
     """Change settings: NAME=VALUE ..., or NAME VALUE."""
-    changes = _changes(args.changes)
+    change(context, _changes(args.changes))
+
+
+def change(context: Context, changes: Mapping[str, Any]) -> None:
+    """Change settings and say what was changed."""
     if context.steward_runs():
         done = context.steward("settings.change", {"changes": changes, "author": context.author})
         _own_a_checkout(context)
@@ -123,6 +127,12 @@ def describe(context: Context, args: argparse.Namespace) -> None:
     """The description of every setting."""
     described = [field.describe() for field in schema.fields()]
     context.show(described, _as_description)
+
+
+def current(context: Context) -> Mapping[str, Any]:
+    """All settings that may be shown, by name."""
+    found: Mapping[str, Any] = _shown(context)["settings"]
+    return found
 
 
 def _shown(context: Context) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from appliance.base.finding import Finding, Result
@@ -34,6 +34,8 @@ class Record:
     why: str
     who: str = "registrar"
     required: bool = True
+    kind: str = ""  # of a TXT record; empty: SPF
+    judge: Callable[[Record, Sequence[str], str], Finding] | None = None
 
     @property
     def short(self) -> str:
@@ -130,10 +132,10 @@ def _domains(settings: Settings) -> list[str]:
     """Mail and relay domains that can be in public DNS, each once (N6: relay domains too)."""
     mail = settings.mail
     names = [mail.main_domain, *mail.additional_domains, *(r.domain for r in mail.relay_domains)]
-    return [name for name in dict.fromkeys(names) if name and not _is_private(name)]
+    return [name for name in dict.fromkeys(names) if name and not is_private(name)]
 
 
-def _is_private(name: str) -> bool:
+def is_private(name: str) -> bool:
     """Whether `name` can never be in public DNS (RFC 6761 §6, RFC 6762 §3, RFC 8375)."""
     return f".{name}".endswith((".invalid", ".local", ".internal", ".home.arpa"))
 
@@ -184,6 +186,8 @@ def _as_text(item: object) -> str:
 
 def _judge(record: Record, now: tuple[str, ...], check: str) -> Finding:
     """What to think of `now`; pure."""
+    if record.judge is not None:
+        return record.judge(record, now, check)
     if record.type == "TXT":
         now = tuple(text for text in now if text.lower().split(" ")[0] == "v=spf1")
     if not now:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from appliance.mail import domain as domains
 
 MAX_LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
+# What a forwarder makes of an address (policy/srs.py) holds the whole address it came from.
+MAX_SRS_LOCAL_OCTETS = 192
 MAX_DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2
 MAX_PATH_OCTETS = 256 + 64  # RFC 5321 §4.5.3.1.3 says 256; senders with long tags exist
 
@@ -29,6 +31,7 @@ _PLAIN = re.compile(
     rf"@({_LABEL}(?:\.{_LABEL})*)\Z"
 )
 _ROUTE = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL})*)*:")
+_SRS = re.compile(r'"?SRS[01][=+-]', re.IGNORECASE)
 # Controls that Unicode hides outside ASCII: C1, separators, direction marks.
 _UNSEEN = re.compile("[\u0080-\u009f\u00a0\u2028-\u202f\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -113,7 +116,8 @@ def _parse_rare(text: str) -> Address:
         raise AddressError("address without a domain")
     if not _LOCAL.match(local) or _UNSEEN.search(local):
         raise AddressError("malformed local part")
-    if len(local.encode()) > MAX_LOCAL_OCTETS:
+    longest = MAX_SRS_LOCAL_OCTETS if _SRS.match(local) else MAX_LOCAL_OCTETS
+    if len(local.encode()) > longest:
         raise AddressError("local part too long")
     if domain[0] == "[":
         return Address(local, domain, _literal(domain))

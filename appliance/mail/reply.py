@@ -59,6 +59,9 @@ UNANNOUNCED_DATA = Reply(554, "5.5.0", "Data sent before it was asked for, closi
 
 # Not now
 TRY_AGAIN = Reply(451, "4.3.0", "Temporary trouble here, try again later; id")
+SENDER_DOMAIN_UNKNOWN = Reply(450, "4.1.8", "Cannot look your sender's domain up now, try later")
+LISTED_FOR_NOW = Reply(450, "4.7.1", "Try again later: your address is on the block list")
+GREYLISTED = Reply(450, "4.7.1", "You are new here, and mail from you is welcome")
 STORAGE_FULL = Reply(452, "4.3.1", "Not enough room for mail, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest apart")
 NO_TLS_NOW = Reply(454, "4.7.0", "TLS is not available")
@@ -85,6 +88,11 @@ UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognised")
 
 # Not at all
 UNKNOWN_MAILBOX = Reply(550, "5.1.1", "No such mailbox here")
+LISTED = Reply(550, "5.7.1", "Your address is on the block list")
+NO_SENDER_DOMAIN = Reply(550, "5.1.8", "Your sender's domain does not exist")
+SENDER_TAKES_NO_MAIL = Reply(550, "5.7.27", "Your sender's domain takes no mail (null MX)")
+FORBIDDEN_SENDER = Reply(550, "5.7.1", "Mail from this sender is not taken here")
+FORBIDDEN_CLIENT = Reply(554, "5.7.1", "No mail is taken from your address")
 NO_RELAYING = Reply(550, "5.7.1", "Relaying not permitted")
 BARE_NEWLINE = Reply(550, "5.5.2", "Message holds a CR or LF alone, which is not allowed")
 NUL_IN_MESSAGE = Reply(550, "5.6.0", "Message holds a NUL, which is not allowed")

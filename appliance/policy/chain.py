@@ -9,7 +9,16 @@ stays pure.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from appliance.policy import limits, relay_access
+from appliance.policy import (
+    addresses,
+    call_ahead,
+    dnsbl,
+    greylist,
+    limits,
+    relay_access,
+    sender_domain,
+    sender_spf,
+)
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import ACCEPTED, Action, Facts, Stage, Station, Step, Verdict
@@ -41,16 +50,45 @@ class Check:
 
 
 CHAIN: dict[Stage, tuple[Check, ...]] = {
-    Stage.CONNECT: (),
+    Stage.CONNECT: (
+        Check(addresses.client_gate, Station.CLIENT),
+        Check(dnsbl.begun, Station.DNSBL, dnsbl.begin, strangers_only=True, is_on=dnsbl.is_on),
+    ),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
+        Check(
+            sender_domain.exists,
+            Station.SANITY,
+            sender_domain.look_up,
+            strangers_only=True,
+            is_on=sender_domain.is_on,
+        ),
+        Check(addresses.sender_gate, Station.SENDER),
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
         Check(relay_access.may_relay, Station.SANITY),
         Check(relay_access.recipient_exists, Station.SANITY),
+        Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
+        Check(dnsbl.listed, Station.DNSBL, dnsbl.look_up, strangers_only=True, is_on=dnsbl.is_on),
+        Check(
+            sender_spf.told,
+            Station.SPF,
+            sender_spf.look_up,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=sender_spf.is_on,
+        ),
+        Check(
+            greylist.first_seen,
+            Station.GREYLIST,
+            greylist.look_up,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=greylist.is_on,
+        ),
     ),
     Stage.DATA: (Check(limits.room_on_disk, Station.LIMITS),),
     Stage.CONTENT: (
@@ -86,6 +124,8 @@ class Chain:
                 continue
             facts.steps.append(_step(check.station, verdict, stage, facts))
             if verdict.action is not Action.NOTE:
+                if step := addresses.uncovered(facts, self.rules, verdict, check.station):
+                    facts.steps.append(step)
                 return verdict
         return ACCEPTED
 

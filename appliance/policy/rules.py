@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from appliance.mail.address import AddressError, domain_key
+from appliance.policy.sender_lists import Lists
 from appliance.settings.schema import RelayDomain, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -20,6 +21,7 @@ class Rules:
     max_message_bytes: int
     max_recipients: int
     max_hops: int
+    senders: Lists
     settings: Settings  # the sections that a check reads by itself
 
     @classmethod
@@ -36,6 +38,7 @@ class Rules:
             max_message_bytes=mail.max_message_bytes,
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
+            senders=Lists(settings.senders),
             settings=settings,
         )
 

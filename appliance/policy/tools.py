@@ -4,10 +4,23 @@ The optional parts are None where the box does not have them (in the simulator, 
 the check that uses a part states it as a Protocol in its own module and does without it.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from appliance.base.clock import Clock
+from appliance.base.kept import Kept
 from appliance.dns.resolver import Resolver
+from appliance.policy.spf import SpfResult
+
+if TYPE_CHECKING:
+    from appliance.policy.call_ahead import NextHops
+    from appliance.policy.dnsbl import Dnsbl
+    from appliance.policy.greylist import Correspondents, Greylist
+
+MAX_SENDER_DOMAINS = 20_000
+MAX_SPF_RESULTS = 20_000
 
 
 @dataclass(slots=True)
@@ -16,3 +29,11 @@ class Tools:
 
     resolver: Resolver
     clock: Clock
+    sender_domains: Kept[str, str] = field(default_factory=lambda: Kept(MAX_SENDER_DOMAINS))
+    spf_results: Kept[tuple[str, str, str], SpfResult] = field(
+        default_factory=lambda: Kept(MAX_SPF_RESULTS)
+    )
+    dnsbl: Dnsbl | None = None
+    greylist: Greylist | None = None
+    correspondents: Correspondents | None = None
+    next_hops: NextHops | None = None

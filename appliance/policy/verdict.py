@@ -12,6 +12,7 @@ from typing import Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.reply import Reply
+from appliance.policy.spf import SpfResult
 
 
 class Port(StrEnum):
@@ -105,6 +106,44 @@ class Step:
     recipient: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one block list says of a client: its answers in 127/8, and its own words."""
+
+    zone: str
+    codes: tuple[str, ...]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        said = f": {self.reason}" if self.reason else ""
+        return f"listed by {self.zone} ({', '.join(self.codes)}){said}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLists:
+    """What the block lists say; `silent` are those that did not answer in time."""
+
+    listings: tuple[Listing, ...] = ()
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Greylisted:
+    """Whether greylisting lets a sender through; else for how long it is to wait."""
+
+    wait_seconds: int = 0  # 0: it passes
+    why: str = ""
+
+
+class Callee(StrEnum):
+    """What the next hop says of a recipient."""
+
+    EXISTS = "exists"
+    MISSING = "missing"
+    UNKNOWN = "unknown"  # it could not be asked, or did not commit itself
+    ANYBODY = "anybody"  # it takes every address, so its word means nothing
+
+
 class Message(Protocol):
     """The content as checks may read it."""
 
@@ -133,6 +172,13 @@ class Facts:
     size: int = 0  # of the content, octets
     received_count: int = 0
     message: Message | None = None
+    sender_domain: str = ""  # what the DNS says of it; see policy/sender_domain.py
+    block_lists: BlockLists | None = None
+    written_to: bool = False  # somebody here has written to the sender
+    spf: SpfResult | None = None
+    greylisted: Greylisted | None = None
+    callee: Callee | None = None
+    callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
@@ -148,6 +194,9 @@ class Facts:
         """Another transaction begins on the same connection."""
         self.mail_from = self.recipient = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
+        self.sender_domain = self.callee_said = ""
+        self.written_to = False
+        self.spf = self.greylisted = self.callee = None
         self.permitted = False
         self.disposition = Disposition.DELIVER
         self.fields = []

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 from appliance.base.control import Handler, Request
-from appliance.base.finding import Refused
+from appliance.base.finding import Finding, Refused
 from appliance.relay.listener import Listener
 from appliance.relay.say import next_step
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
+from appliance.settings.schema import parse_value
 from appliance.spool import narrative, queries, trace
 from appliance.spool.model import Totals, to_seconds
 from appliance.spool.queries import Selection
@@ -19,6 +20,7 @@ from appliance.spool.trace import Question
 JSON = Any
 MAX_HEADER_CHARACTERS = 65_536
 PORTION = 1_000  # messages that an order changes in one batch
+MAX_ZONES_TESTED = 50
 
 
 class Control:
@@ -51,6 +53,7 @@ class Control:
             "trace": self.trace,
             "ledger.reconcile": self.reconcile,
             "ledger.last": self.reconciled,
+            "dnsbl.test": self.dnsbl_test,
         }
 
     async def status(self, request: Request) -> JSON:
@@ -77,7 +80,24 @@ class Control:
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
             "counters": dict(shop.counters),
+            "ledger": await shop.spool.last_reconciliation(),
+            "findings": [finding.to_json() for finding in self._findings()],
         }
+
+    def _findings(self) -> list[Finding]:
+        memories = self._shop.memories
+        wanted = self._shop.settings.filter.dnsbl
+        return memories.findings(dnsbl=wanted) if memories is not None else []
+
+    async def dnsbl_test(self, request: Request) -> JSON:
+        """Prove one block list now, or all that are set."""
+        memories, zone = self._shop.memories, _text(request.args, "zone").strip()
+        if memories is None:
+            raise Refused.because("filter.dnsbl_zones", "There are no block lists here.")
+        zones = self._shop.settings.filter.dnsbl_zones
+        if zone:
+            zones = (str(parse_value("filter.dnsbl_zones", [zone])[0]),)
+        return [await memories.block_lists.test(one) for one in zones[:MAX_ZONES_TESTED]]
 
     async def list(self, request: Request) -> JSON:
         """One page of the queue."""

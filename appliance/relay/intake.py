@@ -67,6 +67,10 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
         return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
     _log(shop, new, transaction)
+    if facts.is_ours and shop.memories is not None:
+        shop.memories.learn_correspondents(
+            [str(entry.address) for entry in transaction.envelope.recipients]
+        )
     return replies.QUEUED.naming(queue_id)
 
 

@@ -29,9 +29,11 @@ from appliance.base.clock import SystemClock
 from appliance.base.finding import PennypostError
 from appliance.dns.live import LiveResolver
 from appliance.policy.verdict import Port
+from appliance.relay import nightly
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
+from appliance.relay.memories import Memories
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
@@ -122,6 +124,7 @@ async def run(arguments: argparse.Namespace) -> None:
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
     )
+    memories = Memories.open(arguments.data / "memory", shop)
     worker = Worker(shop)
     passed = sd.listen_fds()
     listener = Listener(shop, _sockets(arguments, passed))
@@ -138,15 +141,20 @@ async def run(arguments: argparse.Namespace) -> None:
         allowed_uids=_callers(),
     )
     tidier = asyncio.create_task(_tidy_for_ever(spool))
+    night = asyncio.create_task(nightly.for_ever(shop))
+    rememberer = asyncio.create_task(memories.flush_for_ever())
     stopped = _on_signals(daemon)
     _write_pid(arguments)
     sd.notify("READY=1")
     await stopped.wait()
     sd.notify("STOPPING=1")
     tidier.cancel()
+    night.cancel()
+    rememberer.cancel()
     server.close()
     await _drain(daemon)
     await spool.close()
+    memories.flush()
     shop.log.close()
 
 

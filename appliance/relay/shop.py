@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
 from appliance.policy.chain import Chain
@@ -13,9 +13,13 @@ from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
 from appliance.settings.schema import Settings
+from appliance.spool.ledger import Keeping
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
 from appliance.spool.store import Spool
+
+if TYPE_CHECKING:
+    from appliance.relay.memories import Memories
 
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
@@ -38,6 +42,7 @@ class Shop:
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
     counters: Counter[str] = field(default_factory=Counter)
+    memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
 
     def __post_init__(self) -> None:
@@ -52,6 +57,7 @@ class Shop:
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
+        self.spool.keeping = Keeping(queue.ledger_days, queue.ledger_bytes)
         self.accepting = accepting
         self.why_closed = why
 

@@ -109,6 +109,19 @@ class Connection:
             self.is_usable = False
             raise _as_trouble(error) from error
 
+    async def knows(self, address: str) -> ServerReply:
+        """What the server says of a recipient when nothing is sent. Raises DeliveryTrouble.
+
+        With the null reverse-path, so that no question can lead to another (RFC 5321 §4.5.5).
+        """
+        mail = await self._say("MAIL FROM:<>")
+        if not mail.is_good:
+            raise _refused(mail)
+        reply = await self._say(f"RCPT TO:<{address}>")
+        with contextlib.suppress(DeliveryTrouble):
+            await self.reset()
+        return reply
+
     async def reset(self) -> None:
         """Clear a transaction that did not end. Raises DeliveryTrouble."""
         reply = await self._say("RSET")

@@ -1,6 +1,7 @@
 """Apply settings as one transaction.
 
     certificate   the pairs for the names of the box; new ones are made beside the live ones
+    signing keys  a pair for each domain that has none; what is made stays, whatever comes
     render        everything, in memory
     write         a new folder beside the one in force
     verify        each program reads its own new file
@@ -28,7 +29,9 @@ from typing import Any
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.certs import local_ca
+from appliance.certs.dkim_keys import DkimKeys
 from appliance.certs.keystore import HostPair, Keystore
+from appliance.dns.advisor import is_private
 from appliance.render.effects import Effects
 from appliance.render.facts import (
     ALWAYS_NAMES,
@@ -87,7 +90,9 @@ class Applier:
         with step("certificate"):
             pairs = self._pairs_for(wanted.settings, refresh=refresh)
         with self._undoing(pairs) as undo:
-            facts = self._facts(pairs, claimed=wanted.claimed)
+            with step("signing keys"):
+                self._keystore.dkim.ensure(signed_domains(wanted.settings))
+            facts = self._facts(wanted.settings, pairs, claimed=wanted.claimed)
             with step("render"):
                 files = render(wanted.settings, facts, revision=wanted.revision)
             with step("write"):
@@ -130,7 +135,7 @@ class Applier:
 
     def facts(self, settings: Settings, *, claimed: bool) -> Facts:
         """The facts as they are in force."""
-        return self._facts(self._pairs_for(settings, refresh=False), claimed=claimed)
+        return self._facts(settings, self._pairs_for(settings, refresh=False), claimed=claimed)
 
     def _pairs_for(self, settings: Settings, *, refresh: bool) -> "_Pairs":
         """The live pairs where they do, else new ones. Those get all that is known just now."""
@@ -141,9 +146,16 @@ class Applier:
             local=self._keystore.local.pair_for(local, least=least_local),
         )
 
-    def _facts(self, pairs: "_Pairs", *, claimed: bool) -> Facts:
+    @property
+    def dkim(self) -> DkimKeys:
+        """The keys that mail is signed with."""
+        return self._keystore.dkim
+
+    def _facts(self, settings: Settings, pairs: "_Pairs", *, claimed: bool) -> Facts:
         root = self._keystore.public_root
-        return gather(self._place, pairs.host, pairs.local, root, claimed=claimed)
+        signed = signed_domains(settings) if settings.signing.enabled else ()
+        keys = self._keystore.dkim.files(signed, ("current", "next"))
+        return gather(self._place, pairs.host, pairs.local, root, claimed=claimed, dkim_keys=keys)
 
     def _probe(
         self, settings: Settings, facts: Facts, changed: list[Program], step: "_Steps"
@@ -275,6 +287,12 @@ def read_set(folder: Path | None) -> dict[str, bytes]:
         path.name: os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
         for path in folder.iterdir()
     }
+
+
+def signed_domains(settings: Settings) -> tuple[str, ...]:
+    """The domains whose mail is signed: main and additional ones (D1) that can be in the DNS."""
+    names = (settings.mail.main_domain, *settings.mail.additional_domains)
+    return tuple(name for name in dict.fromkeys(names) if name and not is_private(name))
 
 
 def _subjects(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.certs.dkim_keys import KeyFile
 from appliance.certs.keystore import HostPair
 
 LOCAL_NAME = "pennypost.local"
@@ -39,6 +40,7 @@ class Facts:
     local_key: Path
     local_certificate: Path
     root_certificate: Path
+    dkim_keys: tuple[KeyFile, ...] = ()  # those that sign and those that will; none: sign nothing
     claim_code: str = field(default="", repr=False)
     addresses: tuple[str, ...] = ()
     resolver: str = ""  # address:port for our own look-ups; empty: /etc/resolv.conf
@@ -61,6 +63,7 @@ class Facts:
             "tls_key": str(self.tls_key),
             "tls_certificate": str(self.tls_certificate),
             "root_certificate": str(self.root_certificate),
+            "dkim_keys": [key.to_json() for key in self.dkim_keys],
             "ports": {
                 "smtp": self.ports.smtp,
                 "submissions": self.ports.submissions,
@@ -103,7 +106,13 @@ BOX = Place(
 
 
 def gather(
-    place: Place, host: HostPair, local: HostPair, root_certificate: Path, *, claimed: bool
+    place: Place,
+    host: HostPair,
+    local: HostPair,
+    root_certificate: Path,
+    *,
+    claimed: bool,
+    dkim_keys: tuple[KeyFile, ...] = (),
 ) -> Facts:
     """The facts of the box at `place` with its certificates for mail and for the local network."""
     code = place.claim_folder / "code"
@@ -118,6 +127,7 @@ def gather(
         local_key=local.key,
         local_certificate=local.certificate,
         root_certificate=root_certificate,
+        dkim_keys=dkim_keys,
         addresses=own_addresses(),
         resolver=place.resolver,
         ports=place.ports,

@@ -25,6 +25,7 @@ FOLDERS = (
     Folder("accounts", 0o750, "root", "pp-relay"),
     Folder("web", 0o700, "pp-web", "pp-web"),
     Folder("keys", 0o755),
+    Folder("keys/dkim", 0o750, "root", "pp-relay"),
     Folder("claim", 0o750, "root", "pp-web"),
 )
 

@@ -24,10 +24,13 @@ from appliance.settings.store import Store
 _log = logging.getLogger("pennypost.apply")
 WEB_GROUP = "pp-web"
 TLS_GROUP = "pp-tls"
+SIGNING_GROUP = "pp-relay"
 
 
 def keystore_of(place: Place, clock: Clock) -> Keystore:
-    return Keystore(place.keys, clock, tls_group=None if place.dev else TLS_GROUP)
+    if place.dev:
+        return Keystore(place.keys, clock)
+    return Keystore(place.keys, clock, tls_group=TLS_GROUP, signing_group=SIGNING_GROUP)
 
 
 def claim_of(place: Place) -> ClaimFiles:

@@ -24,7 +24,10 @@ from appliance.settings.describe import (
     switch,
     text,
 )
+from appliance.settings.filter import Filter
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.senders import Senders
+from appliance.settings.signing import Signing
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -35,8 +38,8 @@ MIB = 1024 * 1024
 class RelayDomain:
     """A domain whose mail is taken from outside and handed to `host` by SMTP (G4).
 
-    `verify_recipients` is kept for the call-ahead (G6) that the relay does not make yet; the
-    pages do not offer it until then.
+    With `verify_recipients` the next hop is asked, when a recipient is named, whether it
+    exists (call-ahead, G6).
     """
 
     domain: str
@@ -304,6 +307,22 @@ class Queue:
         "Room kept free",
         "With less free room no new mail is taken (other servers keep it and come back).",
     )
+    ledger_days: int = number(
+        90,
+        1,
+        3650,
+        "days",
+        "Keeps what became of mail for",
+        "So long can be seen what became of a message, refused ones included.",
+    )
+    ledger_bytes: int = number(
+        512 * MIB,
+        8 * MIB,
+        64 * 1024 * MIB,
+        "bytes",
+        "Room for what became of mail",
+        "When it is used up the oldest entries go first, but none of a message that waits.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +351,10 @@ class Settings:
     outbound: Outbound = field(default_factory=Outbound)
     relay: Relay = field(default_factory=Relay)
     queue: Queue = field(default_factory=Queue)
+    filter: Filter = field(default_factory=Filter)
+    senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
@@ -341,7 +363,10 @@ SECTIONS: dict[str, type] = {
     "outbound": Outbound,
     "relay": Relay,
     "queue": Queue,
+    "filter": Filter,
+    "senders": Senders,
     "web": Web,
+    "signing": Signing,
 }
 
 

@@ -67,8 +67,14 @@ _QUESTIONS: tuple[tuple[str, str], ...] = (
         f"SELECT queue_id FROM ledger WHERE fate NOT IN ({_list(Fate)})",
     ),
 )
+NOT_YET = "No message has been accepted yet."
+ALL_THERE = "All %(n)s messages accepted since %(since)s are accounted for."
+DISAGREE = "The books do not agree: %(what)s (%(ids)s)"
 ROW_GONE = "Entries of the ledger were removed by hand."
 BODY_GONE = "The content of a message in the queue is missing on the disk."
+SENTENCES: tuple[str, ...] = (
+    NOT_YET, ALL_THERE, DISAGREE, ROW_GONE, BODY_GONE, *(say for say, _ in _QUESTIONS),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +182,12 @@ def to_json(report: Report, also: Mismatch | None, at: datetime) -> JSON:
 
 def sentence(found: JSON) -> str:
     """The result in one sentence."""
-    since = str(found["since"] or "")[:10]
     if not found["ok"]:
         entry = found["mismatches"][0]
-        return f"The books do not agree: {entry['say']} ({', '.join(entry['ids']) or '?'})"
+        return DISAGREE % {"what": entry["say"], "ids": ", ".join(entry["ids"]) or "?"}
     if not found["messages"]:
-        return "No message has been accepted yet."
-    return f"All {found['messages']:,} messages accepted since {since} are accounted for."
+        return NOT_YET
+    return ALL_THERE % {"n": f"{found['messages']:,}", "since": str(found["since"])[:10]}
 
 
 def keep(batch: Batch, at: float, found: JSON) -> None:

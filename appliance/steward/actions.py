@@ -14,6 +14,7 @@ from typing import Any
 from appliance.base.clock import Clock
 from appliance.base.finding import Refused
 from appliance.base.run import run
+from appliance.dns.resolver import Resolver
 from appliance.render.apply import Applier, Progress, Wanted
 from appliance.render.claim import ClaimFiles
 from appliance.render.facts import Place
@@ -27,9 +28,11 @@ from appliance.steward.arguments import (
     Argument,
     author,
     boolean,
+    domain_name,
     settings_object,
     whole_number,
 )
+from appliance.steward.signing import SigningDesk
 
 
 class Who(Flag):
@@ -61,6 +64,7 @@ class Steward:
         applier: Applier,
         claim: ClaimFiles,
         clock: Clock,
+        resolver: Resolver | None = None,
     ) -> None:
         self._place = place
         self._store = store
@@ -68,6 +72,7 @@ class Steward:
         self._claim = claim
         self._clock = clock
         self._lock = threading.Lock()
+        self._signing = SigningDesk(place, store, applier, resolver)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -77,6 +82,8 @@ class Steward:
         changes = {"changes": Argument(settings_object)}
         whole = {"settings": Argument(settings_object)}
         limit = {"limit": Argument(whole_number(1, MAX_HISTORY), default=50, optional=True)}
+        domain = {"domain": Argument(domain_name)}
+        force = {"force": Argument(boolean, default=False, optional=True)}
         secrets = {"secrets": Argument(boolean, default=False, optional=True)}
         return {
             "settings.show": Action(do=self.show),
@@ -96,6 +103,10 @@ class Steward:
             "claim.close": Action(do=self.claim_close, changes=True),
             "claim.code": Action(do=self.claim_code, who=Who.ROOT),
             "facts.show": Action(do=self.facts_show),
+            "dkim.show": Action(do=self.dkim_show),
+            "dkim.rotate": Action(do=self.dkim_rotate, arguments=domain, changes=True),
+            "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
+            "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
         }
 
@@ -199,6 +210,40 @@ class Steward:
     def facts_show(self, progress: Progress, who: Who) -> Any:
         _, settings = self._store.current()
         return self._applier.facts(settings, claimed=self._claim.is_claimed()).to_json()
+
+    def dkim_show(self, progress: Progress, who: Who) -> Any:
+        """The keys of each domain and the records that publish them."""
+        return self._signing.show()
+
+    def dkim_rotate(self, progress: Progress, who: Who, *, domain: str) -> Any:
+        """Prepare the next pair of keys, to be published."""
+        with self._lock:
+            self._signing.prepare(domain)
+        self._again(progress, refresh=False)
+        return self._signing.show_one(domain)
+
+    def dkim_switch(self, progress: Progress, who: Who, *, domain: str, force: bool) -> Any:
+        """Sign with the next pair: when the DNS shows it, or by `force`."""
+        if not force:
+            self._signing.refuse_unless_published(domain)
+        self._switch(progress, domain)
+        return self._signing.show_one(domain)
+
+    def dkim_tend(self, progress: Progress, who: Who) -> Any:
+        """Switch wherever the DNS shows the next pair, forget old keys. Asked once a day."""
+        switched = self._signing.ready_to_switch()
+        for domain in switched:
+            self._switch(progress, domain)
+        return {"switched": switched}
+
+    def _switch(self, progress: Progress, domain: str) -> None:
+        with self._lock:
+            before = self._signing.switch(domain)
+        try:
+            self._again(progress, refresh=False)
+        except BaseException:
+            self._signing.put_back(before)
+            raise
 
     def reboot(self, progress: Progress, who: Who) -> Any:
         if self._place.dev:

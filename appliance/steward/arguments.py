@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.base.finding import Refused
+from appliance.mail import domain as domains
 
 MAX_AUTHOR_CHARACTERS = 100
 MAX_HISTORY = 1000
@@ -51,6 +52,16 @@ def whole_number(low: int, high: int) -> Callable[[Any], int]:
         return raw
 
     return read
+
+
+def domain_name(raw: Any) -> str:
+    """A domain in its one canonical form; whether it is one of ours the action knows."""
+    if not isinstance(raw, str):
+        raise ValueError("a domain")
+    try:
+        return domains.normalise_hostname(raw)
+    except ValueError as error:
+        raise ValueError("a domain such as example.com") from error
 
 
 def boolean(raw: Any) -> bool:

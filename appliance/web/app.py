@@ -26,7 +26,9 @@ from appliance.web import (
     people,
     preferences,
     queue,
+    senders,
     settings_pages,
+    signatures,
     signin,
     style,
     visit,
@@ -77,8 +79,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     app.extensions[KEY] = build(config, resolver)
     guard.install(app)
     for module in (
-        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
-        landing, preferences,
+        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api, landing, preferences, signatures, senders,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _STEPS = {
     "check": N_("Look whether the answers fit together"),
     "certificate": N_("Make the certificate"),
+    "signing keys": N_("Make the keys for signatures"),
     "render": N_("Work out the configuration"),
     "write": N_("Write it down"),
     "switch": N_("Switch over to it"),

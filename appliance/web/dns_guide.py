@@ -16,7 +16,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from appliance.base.finding import Finding, Result
-from appliance.dns import advisor
+from appliance.dns import advisor, dkim_advice
 from appliance.dns.advisor import Record, Seen
 from appliance.dns.resolver import DnsError, Resolver
 from appliance.settings.schema import Settings
@@ -74,7 +74,13 @@ async def _resolved(hostname: str, resolver: Resolver) -> list[str]:
     return found
 
 
-def _unlooked(record: Record) -> Seen:
+def _signing(facts: Mapping[str, Any]) -> tuple[Record, ...]:
+    """The records of the keys that mail is signed with, now and next."""
+    keys = facts.get("dkim_keys")
+    return dkim_advice.records(keys if isinstance(keys, list | tuple) else ())
+
+
+def unlooked(record: Record) -> Seen:
     return Seen(
         record=record,
         now=(),
@@ -102,12 +108,12 @@ async def _look(settings: Settings, facts: Mapping[str, Any], resolver: Resolver
     known = public_addresses(facts)
     guessed = known or await _resolved(settings.mail.hostname, resolver)
     # Only what the box knows itself is told as the wanted address; a guess serves the PTR.
-    records = list(advisor.wanted(settings, known))
+    records = [*advisor.wanted(settings, known), *_signing(facts)]
     if not known:
         records += [r for r in advisor.wanted(settings, guessed) if r.type == "PTR"]
     seen = await advisor.look(records, resolver)
     if not any(s.record.type == "PTR" for s in seen):
-        seen.append(_unlooked(_ptr_to_come(settings)))
+        seen.append(unlooked(_ptr_to_come(settings)))
     return seen
 
 
@@ -121,10 +127,21 @@ def guide(settings: Settings, facts: Mapping[str, Any], *, look: bool) -> Guide:
             return Guide(_sorted(asyncio.run(asyncio.wait_for(work, LOOK_SECONDS))), True)
         except TimeoutError:
             pass
-    records = list(advisor.wanted(settings, public_addresses(facts)))
+    records = [*advisor.wanted(settings, public_addresses(facts)), *_signing(facts)]
     if not any(r.type == "PTR" for r in records):
         records.append(_ptr_to_come(settings))
-    return Guide(_sorted([_unlooked(record) for record in records]), False)
+    return Guide(_sorted([unlooked(record) for record in records]), False)
+
+
+def seen_of(records: Sequence[Record], *, look: bool) -> Guide:
+    """These records alone; with `look`, beside what resolves now."""
+    if look:
+        try:
+            work = advisor.look(records, services().resolver)
+            return Guide(asyncio.run(asyncio.wait_for(work, LOOK_SECONDS)), True)
+        except TimeoutError:
+            pass
+    return Guide([unlooked(record) for record in records], False)
 
 
 def _sorted(seen: Sequence[Seen]) -> list[Seen]:

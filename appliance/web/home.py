@@ -99,10 +99,17 @@ def gather() -> Now:
                 fix=_("Look at the services below."),
             )
         )
+    findings += _of_relay(relay)
     findings += checks.findings(view.settings)
     findings += _advice(view.settings.mail.enabled, not view.settings.mail.relay_domains)
     findings.sort(key=lambda f: _HURTS_FIRST[f.result])
     return Now(state=state, why=why, relay=relay, services=found, findings=findings)
+
+
+def _of_relay(relay: Mapping[str, Any] | None) -> list[Finding]:
+    """What the relay noticed by itself: suspended block lists, next hops that take everybody."""
+    raw = relay.get("findings") if relay is not None else None
+    return [Finding.from_json(item) for item in raw or () if isinstance(item, dict)]
 
 
 def _advice(enabled: bool, nothing_relayed: bool) -> list[Finding]:
@@ -133,6 +140,9 @@ def _advice(enabled: bool, nothing_relayed: bool) -> list[Finding]:
 # Where a finding can be mended: by the beginning of its check.
 MENDS: tuple[tuple[str, str, str], ...] = (
     ("settings.mail.", "/settings/mail", N_("Open mail settings")),
+    ("settings.senders.", "/settings/senders/", N_("Open the lists")),
+    ("settings.filter.", "/settings/filter", N_("Open the settings for strangers")),
+    ("filter.", "/settings/filter", N_("Open the settings for strangers")),
     ("settings.outbound.", "/settings/outgoing", N_("Open outgoing mail")),
     ("settings.relay.", "/settings/limits", N_("Open networks and limits")),
     ("settings.queue.", "/settings/times", N_("Open queue times")),

@@ -7,7 +7,7 @@ beside the field where there is one, with everything kept as typed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, Refused, Result
 from appliance.settings import schema
+from appliance.settings.senders import SenderEntry
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
 from appliance.web.forms import Entry
@@ -75,6 +76,24 @@ SCREENS = (
         ),
     ),
     Screen(
+        "filter",
+        N_("Strangers"),
+        N_("What is asked about a stranger before a letter is taken."),
+        (
+            "filter.check_sender_domain",
+            "filter.dnsbl",
+            "filter.dnsbl_zones",
+            "filter.greylist",
+        ),
+        (
+            "filter.check_spf",
+            "filter.permitted_skip_dnsbl",
+            "filter.greylist_delay_seconds",
+            "filter.greylist_window_seconds",
+            "filter.greylist_memory_days",
+        ),
+    ),
+    Screen(
         "limits",
         N_("Networks and limits"),
         N_("Who may send through the box without logging in, and how much it bears."),
@@ -109,6 +128,13 @@ SCREENS = (
         ),
     ),
 )
+# Settings that have a page of another kind.
+OWN_PAGES = {
+    "mail.enabled": "/settings/mail",
+    "signing.enabled": "/settings/signatures/",
+    "senders.permitted": "/settings/senders/",
+    "senders.forbidden": "/settings/senders/",
+}
 BY_NAME = {screen.name: screen for screen in SCREENS}
 
 
@@ -141,7 +167,7 @@ def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,limits,times,box):name>")
+@pages.get("/<any(mail,outgoing,filter,limits,times,box):name>")
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -160,6 +186,7 @@ def _page(
     entries: Mapping[str, Entry],
     rows: list[Row],
     finding: Finding | None = None,
+    list_tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     s = services()
     enabled = s.view().settings.mail.enabled
@@ -177,11 +204,12 @@ def _page(
         mail_state=state,
         mail_why=why,
         states=home.STATES,
+        list_tests=list_tests,
         zones=wizard.time_zones() if screen.name == "box" else {},
     )
 
 
-@pages.post("/<any(mail,outgoing,limits,times,box):name>")
+@pages.post("/<any(mail,outgoing,filter,limits,times,box):name>")
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -242,6 +270,16 @@ def switch() -> Response:
     return redirect(url_for("settings.show", name="mail"), 303)
 
 
+@pages.post("/filter/test-lists")
+def test_lists() -> str:
+    """Prove each block list that is set."""
+    screen = BY_NAME["filter"]
+    revision, values = stored()
+    results = services().relay.ask("dnsbl.test", timeout_seconds=120.0)
+    entries = forms.fill(screen.all, values)
+    return _page(screen, revision, entries, [], list_tests=results)
+
+
 # -- history --------------------------------------------------------------------------
 
 
@@ -269,6 +307,8 @@ def _shown(value: Any) -> str:
         return _("on") if value else _("off")
     if isinstance(value, list):
         return "\n".join(_shown(item) for item in value) or _("(empty)")
+    if isinstance(value, dict) and "entry" in value:
+        return SenderEntry.from_json(value).to_text()
     if isinstance(value, dict):
         try:
             return schema.RelayDomain.from_json(value).to_text()

@@ -18,6 +18,7 @@ from appliance.dns.resolver import FakeResolver
 from appliance.policy.verdict import Port
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
+from appliance.relay.memories import Memories
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
 from appliance.settings import schema
@@ -32,6 +33,9 @@ BASE = {
     "mail.relay_domains": ["example.org | 127.0.0.1:1"],
     "queue.retry_seconds": [1],
     "queue.reserve_bytes": 1024 * 1024,
+    # most tests have no DNS
+    "filter.check_sender_domain": False,
+    "filter.check_spf": False,
 }
 
 
@@ -61,6 +65,7 @@ class RelayBox:
         self.shop: Shop
         self.worker: Worker
         self.listener: Listener
+        self.memories: Memories
 
     def port(self, port: Port = Port.SMTP) -> int:
         number: int = self._sockets[port][0].getsockname()[1]
@@ -108,6 +113,7 @@ class RelayBox:
         log = MailLog(echo=False)
         log.listeners.append(self.log.append)
         self.shop = Shop(spool=spool, clock=clock, resolver=self._resolver, log=log)
+        self.memories = Memories.open(self.folder / "memory", self.shop)
         self.shop.take(self.settings, accepting=True)
         self.worker = Worker(self.shop)
         self.listener = Listener(self.shop, self._sockets)
@@ -123,3 +129,4 @@ class RelayBox:
             guest._hang_up()  # type: ignore[attr-defined]
         await self.worker.stop(1)
         await self.shop.spool.close()
+        self.memories.flush()

@@ -34,6 +34,7 @@ class RelayProcess:
         before: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         certificate: Path | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.module, self.before = folder, module, list(before)
         self.environment = dict(environment or {})
@@ -43,7 +44,7 @@ class RelayProcess:
         self._process: subprocess.Popen[bytes] | None = None
         (self._run / "rendered").mkdir(parents=True, exist_ok=True)
         rendered: dict[str, Any] = {"revision": 1, "settings": {**BASE, **(settings or {})}}
-        rendered["facts"] = {"claimed": True}
+        rendered["facts"] = {"claimed": True, **(facts or {})}
         if certificate is not None:
             rendered["facts"] |= {"tls_certificate": str(certificate), "tls_key": str(certificate)}
         (self._run / "rendered" / "relay.json").write_text(json.dumps(rendered))

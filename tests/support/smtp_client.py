@@ -41,9 +41,12 @@ class SmtpClient:
         tls: bool = False,
         timeout_seconds: float = 60.0,
         name: str = "client.example.org",
+        source: str = "",
     ) -> None:
         self.name = name
-        self.socket: socket.socket = socket.create_connection((host, port), timeout_seconds)
+        self.socket: socket.socket = socket.create_connection(
+            (host, port), timeout_seconds, (source, 0) if source else None
+        )
         if tls:
             self.socket = _any_certificate().wrap_socket(self.socket, server_hostname=host)
         self._buffer = b""

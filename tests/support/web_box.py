@@ -81,6 +81,7 @@ class RelayStandIn:
     letters: list[dict[str, Any]] = field(default_factory=list)
     accepting: bool = True
     why: str = ""
+    findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -106,6 +107,7 @@ class RelayStandIn:
                 "held": sum(x["held"] for x in self.letters),
             },
             "counters": {},
+            "findings": self.findings,
         }
 
     async def list(self, request: Request) -> Any:
@@ -149,6 +151,9 @@ class RelayStandIn:
             self.letters = [x for x in self.letters if x not in found]
         return {"count": len(found)}
 
+    async def dnsbl_test(self, request: Request) -> Any:
+        return [{"zone": "bl.example", "ok": False, "why": "lists everybody", "suspended": ""}]
+
     async def reload(self, request: Request) -> Any:
         return {}
 
@@ -161,6 +166,7 @@ class RelayStandIn:
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
+            "dnsbl.test": self.dnsbl_test,
             **acts,
         }
 

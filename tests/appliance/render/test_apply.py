@@ -56,7 +56,7 @@ def test_a_program_whose_files_stay_the_same_is_left_alone(box: Box) -> None:
 def test_every_step_is_reported_when_it_begins_and_when_it_ends(box: Box) -> None:
     steps = box.bring(**BIG_CHANGE)
     names = [step["step"] for step in steps if step["state"] == "done"]
-    assert names[:3] == ["certificate", "render", "write"]
+    assert names[:4] == ["certificate", "signing keys", "render", "write"]
     assert "verify nginx" in names
     assert names[-1] == "commit"
     assert [step["step"] for step in steps if step["state"] == "running"] == names

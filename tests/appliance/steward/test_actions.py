@@ -35,6 +35,10 @@ VERBS = {
     "claim.close",
     "claim.code",
     "facts.show",
+    "dkim.show",
+    "dkim.rotate",
+    "dkim.switch",
+    "dkim.tend",
     "box.reboot",
 }
 

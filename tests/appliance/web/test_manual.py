@@ -8,7 +8,7 @@ import pytest
 
 from appliance.settings import schema
 from appliance.web import manual
-from appliance.web.settings_pages import SCREENS
+from appliance.web.settings_pages import OWN_PAGES, SCREENS
 from appliance.web.wizard_steps import STEPS
 from tests.conftest import ROOT
 from tests.support.web_box import Visitor
@@ -42,7 +42,7 @@ def test_the_manual_names_no_setting_that_does_not_exist() -> None:
 def test_every_setting_stands_on_a_page_of_the_settings() -> None:
     on_pages = [name for screen in SCREENS for name in screen.all]
     assert len(on_pages) == len(set(on_pages))
-    assert {*on_pages, "mail.enabled"} == set(schema.by_name())
+    assert {*on_pages, *OWN_PAGES} == set(schema.by_name())
 
 
 def test_every_step_of_the_wizard_has_its_place_in_the_help() -> None:

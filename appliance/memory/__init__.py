@@ -1,0 +1,1 @@
+"""What the relay remembers between sessions, and may lose without losing mail."""
