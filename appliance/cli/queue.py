@@ -131,9 +131,16 @@ def _as_trace(items: Any) -> str:
     return "\n\n".join(_as_story(item) for item in items)
 
 
+def _clock(at: str) -> str:
+    """The time as this machine's clock shows it."""
+    if not at:
+        return "now"
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _as_story(item: Mapping[str, Any]) -> str:
     lines = [f"{item['id']}  {item['mail_from'] or '<>'} -> {item['recipient']}: {item['fate']}"]
-    lines += [f"  {told['at'][:19] or 'now':19}  {told['say']}" for told in item["story"]]
+    lines += [f"  {_clock(told['at']):19}  {told['say']}" for told in item["story"]]
     if item.get("fix"):
         lines.append(f"  {'what helps':19}  {item['fix']}")
     return "\n".join(lines)

@@ -97,7 +97,7 @@ class Shop:
             check=verdict.check,
             why=verdict.why,
             steps=steps_to_json(s for s in facts.steps if s.recipient in ("", recipient)),
-            reply=str(reply) if reply else "",
+            reply=f"{reply.code} {reply.enhanced} {reply.text}" if reply else "",
             temporary=reply is not None and reply.code < 500,
         )
         self.spool.refused((refusal,))

@@ -31,6 +31,7 @@ from appliance.web import (
     signatures,
     signin,
     style,
+    trace,
     visit,
     wizard,
     words,
@@ -79,7 +80,8 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     app.extensions[KEY] = build(config, resolver)
     guard.install(app)
     for module in (
-        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api, landing, preferences, signatures, senders,
+        wizard, signin, home, trace, settings_pages, queue, dns_guide, people, manual, style, api,
+        landing, preferences, signatures, senders,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

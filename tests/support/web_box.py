@@ -83,6 +83,8 @@ class RelayStandIn:
     why: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    traced: list[dict[str, Any]] = field(default_factory=list)
+    ledger: dict[str, Any] | None = None
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         if args.get("all"):
@@ -108,6 +110,7 @@ class RelayStandIn:
             },
             "counters": {},
             "findings": self.findings,
+            "ledger": self.ledger,
         }
 
     async def list(self, request: Request) -> Any:
@@ -151,6 +154,10 @@ class RelayStandIn:
             self.letters = [x for x in self.letters if x not in found]
         return {"count": len(found)}
 
+    async def trace(self, request: Request) -> Any:
+        self.asked.append((request.verb, request.args))
+        return self.traced
+
     async def dnsbl_test(self, request: Request) -> Any:
         return [{"zone": "bl.example", "ok": False, "why": "lists everybody", "suspended": ""}]
 
@@ -166,6 +173,7 @@ class RelayStandIn:
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
+            "trace": self.trace,
             "dnsbl.test": self.dnsbl_test,
             **acts,
         }

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.relay.say import NEXT_STEP, Say
 from appliance.settings import schema
-from appliance.spool.narrative import SENTENCES
+from appliance.spool import narrative, reconcile
 from appliance.web.i18n import LANGUAGES, best_language, catalogue, translate
 from tests.conftest import ROOT
 
@@ -73,7 +73,7 @@ def test_every_text_has_its_german() -> None:
 
 
 def test_every_reason_of_a_delivery_has_its_german() -> None:
-    said = [*Say, *NEXT_STEP.values(), *SENTENCES]
+    said = [*Say, *NEXT_STEP.values(), *narrative.SENTENCES, *reconcile.SENTENCES]
     assert [say for say in said if say not in catalogue("de")] == []
 
 
