@@ -40,7 +40,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     verdict = form_of(content) or await judge(shop, transaction)
     if verdict.reply is not None:
         content.discard()
-        shop.refused(queue_id, facts, verdict)
+        to = ", ".join(str(entry.address) for entry in transaction.envelope.recipients)
+        shop.refused(queue_id, facts, verdict, to=to)
         return _naming(verdict.reply, queue_id)
     now = shop.clock.now()
     new = NewMessage(

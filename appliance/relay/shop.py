@@ -21,6 +21,7 @@ from appliance.spool.store import Spool
 if TYPE_CHECKING:
     from appliance.relay.memories import Memories
 
+MAX_NAMED_CHARACTERS = 2_000  # of the recipients of one refusal
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
 
@@ -70,8 +71,11 @@ class Shop:
         """Whether the disk takes a message of this size and still has its reserve."""
         return self.spool.has_room(wanted_bytes, self.settings.queue.reserve_bytes)
 
-    def refused(self, session_id: str, facts: Facts, verdict: Verdict) -> None:
-        """A refusal: one line in the log, one row in the ledger, both with the true reason."""
+    def refused(self, session_id: str, facts: Facts, verdict: Verdict, *, to: str = "") -> None:
+        """A refusal: one line in the log, one row in the ledger, both with the true reason.
+
+        `to` names the recipients when it concerns them all.
+        """
         reply = verdict.reply
         self.counters["refused"] += 1
         sender = "" if facts.mail_from is None else str(facts.mail_from)
@@ -93,7 +97,7 @@ class Shop:
             client=facts.client,
             helo=facts.helo,
             mail_from=sender,
-            recipient=recipient,
+            recipient=(to or recipient)[:MAX_NAMED_CHARACTERS],
             check=verdict.check,
             why=verdict.why,
             steps=steps_to_json(s for s in facts.steps if s.recipient in ("", recipient)),

@@ -82,7 +82,9 @@ def write(batch: Batch, grown: list[tuple[Swell, int]]) -> None:
 def _shared(refusal: Refusal, key: str) -> Refusal:
     """What a row says that stands for several: only what they have in common."""
     client = refusal.client if key != MANY else ""
-    return replace(refusal, client=client, mail_from="", recipient="", helo="", steps="")
+    return replace(
+        refusal, session="", client=client, mail_from="", recipient="", helo="", steps=""
+    )
 
 
 def _network(client: str) -> str:

@@ -17,6 +17,7 @@ REFUSED = "Refused: %(sender)s to %(recipient)s, from %(client)s (%(helo)s)."
 PUT_OFF = (
     "Put off, asked to come back later: %(sender)s to %(recipient)s, from %(client)s (%(helo)s)."
 )
+TURNED_AWAY = "A connection from %(client)s was turned away."
 DECIDED = "The check “%(check)s” decided it: %(why)s"
 TOLD = "The other side was told: %(reply)s"
 REFUSED_MORE = (
@@ -43,9 +44,10 @@ NOBODY = "<>"
 MANY_CLIENTS = "many addresses"
 
 SENTENCES: tuple[str, ...] = (
-    RECEIVED, RECEIVED_HERE, STEP, REFUSED, PUT_OFF, DECIDED, TOLD, REFUSED_MORE, DELIVERED,
-    DELIVERED_SAID, TRIED, TRIED_AT, TRIED_SAID, BOUNCED, BOUNCED_SAID, HELD, RELEASED, SENT_NOW,
-    DELETED, NOT_TRIED, WAITS, IS_HELD, IS_QUARANTINED, SOMEBODY, MANY_CLIENTS,
+    RECEIVED, RECEIVED_HERE, STEP, REFUSED, PUT_OFF, TURNED_AWAY, DECIDED, TOLD, REFUSED_MORE,
+    DELIVERED, DELIVERED_SAID, TRIED, TRIED_AT, TRIED_SAID, BOUNCED, BOUNCED_SAID, HELD,
+    RELEASED, SENT_NOW, DELETED, NOT_TRIED, WAITS, IS_HELD, IS_QUARANTINED, SOMEBODY,
+    MANY_CLIENTS,
 )  # fmt: skip
 
 
@@ -85,11 +87,11 @@ def _who(item: Mapping[str, JSON]) -> dict[str, str]:
 def _refused(item: Mapping[str, JSON]) -> Iterator[Told]:
     at, who = str(item["at"]), _who(item)
     decided = {"check": str(item["station"]), "why": str(item["say"])}
-    # A row with neither address nor helo stands for a flood (spool.flood).
-    if item["times"] > 1 or not (item["helo"] or item["recipient"] or item["mail_from"]):
+    if not item["id"]:  # it stands for a flood (spool.flood)
         yield Told(at, REFUSED_MORE, {**who, **decided, "times": str(item["times"])})
         return
-    yield Told(at, PUT_OFF if item["fate"] == "put off" else REFUSED, who)
+    pattern = PUT_OFF if item["fate"] == "put off" else REFUSED
+    yield Told(at, pattern if item["recipient"] or item["mail_from"] else TURNED_AWAY, who)
     yield from _steps(item)
     yield Told(at, DECIDED, decided)
     if item["reply"]:

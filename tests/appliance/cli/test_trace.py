@@ -32,6 +32,9 @@ def test_where_is_my_mail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
             client.send_message("anna@example.com", ["bert@example.org"], LETTER)
             client.command("MAIL FROM:<anna@example.com>")
             assert client.command("RCPT TO:<carl@elsewhere.example>").code == 550
+            client.command("RSET")
+            client.envelope("anna@example.com", ["eva@example.org", "finn@example.org"])
+            assert client.data(b"Subject: x\r\n\r\na NUL \0 inside\r\n").code == 550
         wait_until(lambda: "without success" in said("trace", "bert@"), what="a first try")
         story = said("trace", "bert@", "--since", "1h")
         assert "anna@example.com -> bert@example.org: deferred" in story
@@ -41,6 +44,8 @@ def test_where_is_my_mail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         refused = said("trace", "--recipient", "carl@")
         assert "Refused: anna@example.com to carl@elsewhere.example" in refused
         assert "The other side was told: 550 5.7." in refused
+        for name in ("eva@", "finn@"):
+            assert "a NUL in the content" in said("trace", name)
         (item,) = json.loads(said("trace", "carl@", "--json"))
         assert item["fate"] == "refused"
         assert "Nothing is known" in said("trace", "--sender", "dora", "--until", "2026-01-01")
