@@ -49,10 +49,10 @@ def build(options: Options) -> Path:
         base = rootfs.cached_base(shop.cache, what, locked)
         check_room(options.folder, CACHED_BYTES if base else CLEAN_BYTES)
         with shop.steps.step("tools tree"):
-            kit = tools.ready(shop.cache, lock.read(lock_path("tools")), shop.request, shop.log)
+            kit = tools_tree(shop, strict=options.strict)
         with shop.steps.step(f"Debian packages ({what.arch.debian})"):
             base = base or new_base(shop, kit, what, locked, options.strict)
-            tell_moves(shop, base, locked, what, strict=options.strict)
+            tell_moves(shop, base.packages(), locked, what.arch.debian, strict=options.strict)
         with shop.steps.step("system: rootfs/, users, initrd"):
             system = rootfs.system(kit, base, system_files(), locked.epoch, shop.log)
         with shop.steps.step("root slot: appliance/, hw/"):
@@ -129,6 +129,19 @@ def prune(cache: Path, arch: str, keep: tuple[Path, ...]) -> None:
             sandbox.find().remove(old)
 
 
+def tools_tree(shop: Workshop, *, strict: bool) -> tools.Tools:
+    """The tools; with LOCKED=1 a moved version ends the build before the tree is made."""
+    locked, path = lock.read(lock_path("tools")), lock_path("tools")
+
+    def check(plan: tuple[lock.Package, ...]) -> None:
+        if strict:
+            lock.check_strict(lock.moved(locked, plan), path)
+
+    kit = tools.ready(shop.cache, locked, shop.request, shop.log, check)
+    tell_moves(shop, kit.packages(), locked, "tools", strict=strict)
+    return kit
+
+
 def new_base(
     shop: Workshop, kit: tools.Tools, what: Recipe, locked: lock.Lock, strict: bool
 ) -> rootfs.Base:
@@ -143,12 +156,17 @@ def new_base(
 
 
 def tell_moves(
-    shop: Workshop, base: rootfs.Base, locked: lock.Lock, what: Recipe, *, strict: bool
+    shop: Workshop,
+    packages: tuple[lock.Package, ...],
+    locked: lock.Lock,
+    name: str,
+    *,
+    strict: bool,
 ) -> None:
-    """Say which packages are not the locked ones."""
-    changes = lock.moved(locked, base.packages())
+    """Say which packages are not the locked ones of the lock file `name`."""
+    changes = lock.moved(locked, packages)
     if strict:
-        lock.check_strict(changes, lock_path(what.arch.debian))
+        lock.check_strict(changes, lock_path(name))
     if not locked.packages:
         shop.steps.note("no lock file: packages are the mirror's current ones (make relock)")
     elif changes:

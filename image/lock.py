@@ -129,7 +129,10 @@ def plan(request: Request, lock: Lock, state: Path) -> tuple[Package, ...]:
     """
     _prepare(request, lock, state)
     apt = ["apt-get", "-c", str(state / "apt.conf"), "-q"]
-    hint = "is the mirror reachable, and right? MIRROR= chooses another"
+    hint = (
+        "is the mirror reachable, and right? MIRROR=http://.../debian chooses another"
+        " (and MIRROR_SECURITY= if its security archive is elsewhere)"
+    )
     out = run([*apt, "update", "--error-on=any"], hint=hint)
     if "Err:" in out:
         die(f"the mirror did not answer as it should:\n{out}", hint)

@@ -17,7 +17,7 @@ from image.run import die
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_HINT = (
-    "say which Debian mirror to use, e.g.  make image MIRROR=http://ftp.debian.org/debian"
+    "say which Debian mirror to use, e.g.  make image MIRROR=http://mirror.example/debian"
     "  (and MIRROR_SECURITY= if its security archive is elsewhere)"
 )
 

@@ -8,10 +8,11 @@ that leaves a mark on the image runs inside that tree.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from image import lock, mirror, recipe, sandbox
@@ -38,6 +39,7 @@ HOST = {
     "unshare": "util-linux",
     "tar": "tar",
 }
+PLAN = "packages.json"  # in the tree: the packages it was made of
 NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -62,6 +64,11 @@ class Tools:
             if Path(name).is_file():
                 binds[Path(name)] = name
         return sandbox.chroot(self.tree, command, binds=binds, env=env, log=log, hint=hint)
+
+    def packages(self) -> tuple[lock.Package, ...]:
+        """What was installed in the tree."""
+        rows = json.loads((self.tree / PLAN).read_text())
+        return tuple(lock.Package(**row) for row in rows)
 
     def inside(self, path: Path) -> str:
         """How a path under the cache is called inside the tree."""
@@ -96,7 +103,7 @@ def check_host(target: str) -> None:
 
 def key(locked: lock.Lock) -> str:
     """Names a tools tree by all that decides its content."""
-    parts = [host_arch(), *PACKAGES, *(f"{p.name}={p.version}" for p in locked.packages)]
+    parts = [host_arch(), PLAN, *PACKAGES, *(f"{p.name}={p.version}" for p in locked.packages)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -105,22 +112,37 @@ def ready(
     locked: lock.Lock,
     request: Callable[[str, tuple[str, ...]], lock.Request],
     log: Path,
+    check: Callable[[tuple[lock.Package, ...]], None] = lambda _: None,
 ) -> Tools:
-    """The tools tree, made first if it is not there yet (needs the mirror then)."""
+    """The tools tree, made first if it is not there yet (needs the mirror then).
+
+    `check` looks at the packages before the tree is made of them, and may raise BuildError.
+    """
     tree = cache / f"tools-{key(locked)}"
     if not tree.exists():
-        _make(tree, locked, request(host_arch(), PACKAGES), cache, log)
+        wanted = request(host_arch(), PACKAGES)
+        plan = lock.plan(wanted, locked, cache / "tmp" / "apt-tools")
+        check(plan)
+        _make(tree, locked.epoch, wanted, plan, cache, log)
     return Tools(tree, cache)
 
 
-def _make(tree: Path, locked: lock.Lock, request: lock.Request, cache: Path, log: Path) -> None:
+def _make(
+    tree: Path,
+    epoch: int,
+    request: lock.Request,
+    plan: tuple[lock.Package, ...],
+    cache: Path,
+    log: Path,
+) -> None:
     box = sandbox.find()
-    plan = lock.plan(request, locked, cache / "tmp" / "apt-tools")
     preferences = cache / "tmp" / "tools.pref"
     preferences.write_text(lock.pins(plan))
+    listed = cache / "tmp" / PLAN
+    listed.write_text(json.dumps([asdict(package) for package in plan]))
     archive = cache / "tmp" / "tools.tar"
     unpacked = cache / "tmp" / "tools"
-    bootstrap = Bootstrap(request, locked.epoch)
+    bootstrap = Bootstrap(request, epoch)
     box.run(
         [*bootstrap.argv(str(archive), str(preferences))],
         log=log,
@@ -132,6 +154,7 @@ def _make(tree: Path, locked: lock.Lock, request: lock.Request, cache: Path, log
     options = ["--numeric-owner", "--anchored", "--exclude=./dev/*"]
     box.run(["tar", "-x", *options, "-C", str(unpacked), "-f", str(archive)])
     box.remove(archive)
+    box.run(["mv", str(listed), str(unpacked / PLAN)])
     box.run(["mv", str(unpacked), str(tree)])
 
 

@@ -31,7 +31,7 @@ DOORS = {  # library: the only modules that may import it
     "flask": ("appliance.web",),
     "waitress": ("appliance.web",),
     "argon2": ("appliance.accounts",),
-    "cryptography": ("appliance.certs", "appliance.policy.dkim_key"),
+    "cryptography": ("appliance.certs", "appliance.policy.dane", "appliance.policy.dkim_key"),
     "dkim": ("tests",),  # the oracle in tests; nothing on the box runs it
     "subprocess": ("appliance.base.run", "image"),
     "smbus2": ("hw.leds",),

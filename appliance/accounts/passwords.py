@@ -8,6 +8,7 @@ take the memory from mail.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ _COMMON = (
     "qwertz", "qwerty", "asdfgh", "admin", "administrator", "pennypost", "secret", "geheim",
     "mailserver", "iloveyou", "hallo", "sommer", "winter", "summer", "schatz", "changeme",
 )  # fmt: skip
+_CLEAR = "abcdefghjkmnpqrstuvwxyz23456789"  # no i, l, o, 0, 1, which look alike
 _RUNS = ("0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "qwertzuiop", "asdfghjkl")
 
 
@@ -87,6 +89,11 @@ def matches(password_hash: str | None, password: str) -> bool:
             return fits and password_hash is not None
         except (VerificationError, InvalidHash):
             return False
+
+
+def generate() -> str:
+    """A password to be typed once: four groups of five, about 99 bits."""
+    return "-".join("".join(secrets.choice(_CLEAR) for _ in range(5)) for _ in range(4))
 
 
 def needs_new_hash(password_hash: str) -> bool:

@@ -55,6 +55,12 @@ def claim_show(context: Context, args: argparse.Namespace) -> None:
     context.show(shown, lambda s: "This box has an owner." if s["claimed"] else s["code"])
 
 
+def claim_press(context: Context, args: argparse.Namespace) -> None:
+    """What a press of the box's button does."""
+    say = "For two minutes the box can be claimed without its code."
+    context.show(context.steward("claim.press"), lambda _: say)
+
+
 def claim_close(context: Context, args: argparse.Namespace) -> None:
     """Mark the box as claimed without the wizard."""
     context.show(context.steward("claim.close"), lambda _: "This box has an owner now.")

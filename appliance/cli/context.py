@@ -1,5 +1,6 @@
 """What every verb is handed: where the box is, how to reach its daemons, how to print."""
 
+import getpass
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,13 @@ class Context:
     def _show_step(self, step: Mapping[str, Any]) -> None:
         if not self.json and sys.stderr.isatty() and step.get("state") != "running":
             self.note(f"  {step.get('step')}: {step.get('state')} ({step.get('seconds')} s)")
+
+
+def read_password() -> str:
+    """From the terminal without showing it, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Password: ")
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def show_finding(finding: Finding, *, as_json: bool) -> None:

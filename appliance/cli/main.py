@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import box, dkim, people, queue, senders, settings
+from appliance.cli import accounts, alias, box, dkim, people, queue, senders, settings
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -51,14 +51,19 @@ def parser() -> argparse.ArgumentParser:
     _settings(verbs.group("settings", "look at and change settings"))
     _queue(verbs.group("queue", "mail that waits"))
     _trace(verbs)
+    _alias(verbs.group("alias", "names that stand for others, and where their mail goes"))
+    smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
+    smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
     verbs.verb("status", box.status, "services, claim and queue")
     _senders(verbs)
     _dns(verbs.group("dns", "the records to publish"))
     _dkim(verbs.group("dkim", "the keys that mail is signed with"))
     claim = verbs.group("claim", "whose the box is")
     claim.verb("show", box.claim_show, "the claim code")
+    claim.verb("press", box.claim_press, "as if the button was pressed: no code for two minutes")
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
     _people(verbs)
+    _accounts(verbs.group("account", "the people who send through the box"))
     certificate = verbs.group("certificate", "the certificates of the box's own root")
     certificate.verb("refresh", box.certificate_refresh, "renew what is due")
     verbs.verb("apply", box.apply, "bring the settings into force once more")
@@ -116,6 +121,27 @@ def _trace(verbs: Verbs) -> None:
     ledger.verb("check", queue.ledger_check, "is all that was accepted accounted for?")
 
 
+def _alias(verbs: Verbs) -> None:
+    list_ = verbs.verb("list", alias.list_, "all aliases")
+    list_.add_argument("--search", default="", metavar="TEXT")
+    add = verbs.verb("add", alias.add, "one more, to one target or several")
+    edit = verbs.verb("edit", alias.edit, "other targets, comment or name")
+    for verb in (add, edit):
+        verb.add_argument("alias")
+        verb.add_argument("--comment")
+    add.add_argument("targets", nargs="+", metavar="TARGET")
+    edit.add_argument("--to", nargs="+", metavar="TARGET", dest="targets", help="other targets")
+    edit.add_argument("--name", help="the new name")
+    verbs.verb("remove", alias.remove, "take one away").add_argument("alias")
+    preview = verbs.verb("preview", alias.preview, "where mail to an address finally goes")
+    preview.add_argument("aliases", nargs="+", metavar="ADDRESS")
+    export = verbs.verb("export", alias.export, "the table as CSV")
+    export.add_argument("file", nargs="?", type=Path)
+    import_ = verbs.verb("import", alias.import_, "aliases from a CSV file or -")
+    import_.add_argument("file", type=Path)
+    import_.add_argument("--replace", action="store_true", help="remove all others")
+
+
 def _senders(verbs: Verbs) -> None:
     for name, which in (("permit", "permitted"), ("forbid", "forbidden")):
         group = verbs.group(name, f"{which} senders")
@@ -161,6 +187,31 @@ def _people(verbs: Verbs) -> None:
     token.verb("list", people.token_list, "the tokens there are")
     token.verb("add", people.token_add, "make one; it is shown once").add_argument("label")
     token.verb("remove", people.token_remove, "take one away").add_argument("id", type=int)
+
+
+def _accounts(verbs: Verbs) -> None:
+    verbs.verb("list", accounts.list_, "all accounts")
+    add = verbs.verb("add", accounts.add, "make one; password from standard input")
+    edit = verbs.verb("edit", accounts.edit, "change name or rates")
+    add.add_argument("--name", default="", help="the person's full name")
+    edit.add_argument("--name", help="the person's full name")
+    for verb in (add, edit):
+        verb.add_argument("login")
+        verb.add_argument("--messages-per-hour", type=int, metavar="N", help="0: as for all")
+        verb.add_argument("--recipients-per-hour", type=int, metavar="N", help="0: as for all")
+    password = verbs.verb("password", accounts.password, "another password, from standard input")
+    password.add_argument("login")
+    for verb in (add, password):
+        verb.add_argument("--generate", action="store_true", help="make a password, show it once")
+    for order, help in (
+        ("enable", "let it sign in again"),
+        ("disable", "let it not sign in"),
+        ("delete", "take it away"),
+    ):
+        verbs.verb(order, accounts.order, help, order=order).add_argument("login")
+    verbs.verb("release", accounts.release, "let the mail go that the brake holds").add_argument(
+        "login"
+    )
 
 
 def context_of(args: argparse.Namespace) -> Context:

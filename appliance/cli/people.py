@@ -6,16 +6,14 @@ its owner, else the web could not open its own database any more.
 
 import argparse
 import contextlib
-import getpass
 import os
-import sys
 from collections.abc import Iterator
 
 from appliance.accounts import passwords
 from appliance.accounts.store import Accounts
 from appliance.base.clock import SystemClock
 from appliance.base.finding import Refused
-from appliance.cli.context import Context, table
+from appliance.cli.context import Context, read_password, table
 
 
 def admin_list(context: Context, args: argparse.Namespace) -> None:
@@ -26,7 +24,7 @@ def admin_list(context: Context, args: argparse.Namespace) -> None:
 
 def admin_set(context: Context, args: argparse.Namespace) -> None:
     """Make an administrator, or give one another password; it is read from standard input."""
-    password = _read_password()
+    password = read_password()
     strength = passwords.strength(password, name=args.name)
     if not strength.acceptable:
         raise Refused.because(
@@ -70,12 +68,6 @@ def token_remove(context: Context, args: argparse.Namespace) -> None:
     with _accounts(context) as accounts:
         accounts.remove_token(args.id)
     context.show({"id": args.id}, lambda _: "The token opens nothing any more.")
-
-
-def _read_password() -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass("Password: ")
-    return sys.stdin.readline().rstrip("\r\n")
 
 
 @contextlib.contextmanager

@@ -96,6 +96,21 @@ def _as_books(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def test_smarthost(context: Context, args: argparse.Namespace) -> None:
+    """Try the smarthost; its last step is the answer."""
+    found = context.relay("smarthost.test")
+    context.show(found, _as_findings)
+    if any(finding["result"] == "bad" for finding in found):
+        raise Refused.because("smarthost", "The smarthost cannot be used like this.")
+
+
+def _as_findings(findings: Any) -> str:
+    return "\n".join(
+        "\n     ".join(filter(None, (f"{f['result']:4} {f['say']}", f["means"], f["fix"])))
+        for f in findings
+    )
+
+
 def _as_queue(answer: Mapping[str, Any]) -> str:
     rows = [
         (

@@ -14,6 +14,7 @@ from typing import Any
 from appliance.base.clock import SystemClock
 from appliance.base.finding import Refused
 from appliance.cli.context import Context, table
+from appliance.policy import alias_preview
 from appliance.settings import schema
 from appliance.settings.store import Store
 
@@ -22,16 +23,16 @@ OFFLINE = "Nothing runs here; the settings were changed on disk and take force a
 
 def show(context: Context, args: argparse.Namespace) -> None:
     """All settings."""
-    context.show(_shown(context)["settings"], _as_lines)
+    context.show(shown(context)["settings"], _as_lines)
 
 
 def get(context: Context, args: argparse.Namespace) -> None:
     """One setting."""
-    shown = _shown(context)["settings"]
-    if args.name not in shown:
+    values = shown(context)["settings"]
+    if args.name not in values:
         schema.parse_value(args.name, None)  # refuses by the name, or by the kept secret
         raise Refused.because(f"settings.{args.name}", f"{args.name} is kept secret.")
-    context.show(shown[args.name], _as_text)
+    context.show(values[args.name], _as_text)
 
 
 def set_(context: Context, args: argparse.Namespace) -> None:
@@ -41,14 +42,26 @@ def set_(context: Context, args: argparse.Namespace) -> None:
 
 def change(context: Context, changes: Mapping[str, Any]) -> None:
     """Change settings and say what was changed."""
+    context.show(put(context, changes), _as_done)
+
+
+def put(
+    context: Context, changes: Mapping[str, Any], *, base_revision: int | None = None
+) -> Mapping[str, Any]:
+    """Put changes into force, or into the store when nothing runs here."""
     if context.steward_runs():
-        done = context.steward("settings.change", {"changes": changes, "author": context.author})
+        order: dict[str, Any] = {"changes": changes, "author": context.author}
+        if base_revision is not None:
+            order["base_revision"] = base_revision
+        done: Mapping[str, Any] = context.steward("settings.change", order)
         _own_a_checkout(context)
-    else:
-        revision, changed = _store(context).change(changes, author=context.author)
-        context.note(OFFLINE)
-        done = {"revision": revision, "changed": list(changed)}
-    context.show(done, _as_done)
+        return done
+    store = _store(context)
+    planned = store.planned(changes)
+    alias_preview.refuse_boundless(planned)
+    revision, changed = store.commit(planned, author=context.author)
+    context.note(OFFLINE)
+    return {"revision": revision, "changed": list(changed)}
 
 
 def export(context: Context, args: argparse.Namespace) -> None:
@@ -94,8 +107,8 @@ def _own_a_checkout(context: Context) -> None:
     """
     facts = context.steward("facts.show")
     if facts["dev"] and not facts["claimed"]:
-        shown = context.steward("settings.show")["settings"]
-        if shown["mail.enabled"]:
+        values = context.steward("settings.show")["settings"]
+        if values["mail.enabled"]:
             context.steward("claim.close")
             context.note("Mail is on, so this checkout counts as set up.")
 
@@ -131,14 +144,15 @@ def describe(context: Context, args: argparse.Namespace) -> None:
 
 def current(context: Context) -> Mapping[str, Any]:
     """All settings that may be shown, by name."""
-    found: Mapping[str, Any] = _shown(context)["settings"]
+    found: Mapping[str, Any] = shown(context)["settings"]
     return found
 
 
-def _shown(context: Context) -> Mapping[str, Any]:
+def shown(context: Context) -> Mapping[str, Any]:
+    """Revision and settings, from the steward or from the store."""
     if context.steward_runs():
-        shown: Mapping[str, Any] = context.steward("settings.show")
-        return shown
+        answer: Mapping[str, Any] = context.steward("settings.show")
+        return answer
     revision, settings = _store(context).current()
     return {"revision": revision, "settings": schema.to_json(settings)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import dns.asyncresolver
 import dns.exception
 import dns.flags
@@ -18,7 +20,9 @@ class LiveResolver:
     """Asks the name server at `address` (the box's own by default).
 
     `lifetime_seconds` bounds one query with its retries. Answers are cached by
-    their TTL in this process, up to `cache_size` names.
+    their TTL in this process, up to `cache_size` names. `is_trusted`: whether its word that
+    an answer is authenticated can be taken; by default only from this machine's own name
+    server, for on the way from another anybody could set that bit (RFC 7672 §2.1.2).
     """
 
     def __init__(
@@ -28,8 +32,10 @@ class LiveResolver:
         *,
         lifetime_seconds: float = 10,
         cache_size: int = 2000,
+        is_trusted: bool | None = None,
     ) -> None:
         self.address, self.port = address, port
+        self.is_trusted = is_loopback(address) if is_trusted is None else is_trusted
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.nameservers = [address]
         self._resolver.port = port
@@ -64,9 +70,17 @@ class LiveResolver:
             raise NoSuchName(name) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise TemporaryDnsError(f"{name} {rdtype}: {type(error).__name__}") from error
-        authenticated = bool(answer.response.flags & dns.flags.AD)
+        authenticated = self.is_trusted and bool(answer.response.flags & dns.flags.AD)
         records = tuple(_plain(rdata) for rdata in answer.rrset or ())
         return Answer(records=records, authenticated=authenticated)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _plain(rdata: dns.rdata.Rdata) -> object:

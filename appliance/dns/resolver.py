@@ -37,8 +37,9 @@ class MX:
 class Answer:
     """The records of one name and type; empty when the name has none of that type.
 
-    A, AAAA, PTR, CNAME, NS: text without trailing dot. TXT: the strings of one
-    record joined, decoded as Latin-1 so that no octet is lost. MX: `MX` values.
+    A, AAAA, PTR, CNAME, NS: text without trailing dot. TLSA: text as in a zone file.
+    TXT: the strings of one record joined, decoded as Latin-1 so that no octet is
+    lost. MX: `MX` values.
     `authenticated` is the resolver's AD bit (RFC 4035 §3.2.3).
     """
 

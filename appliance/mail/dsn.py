@@ -21,6 +21,8 @@ class Kind(StrEnum):
     FAILED = "failed"
     DELAYED = "delayed"
     RELAYED = "relayed"
+    EXPANDED = "expanded"
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ _SUBJECTS = {
     Kind.FAILED: "Undelivered: your message could not be delivered",
     Kind.DELAYED: "Delayed: your message has not been delivered yet",
     Kind.RELAYED: "Passed on: your message was handed to the next mail server",
+    Kind.EXPANDED: "Passed on: your message was sent to everybody behind an address",
+    Kind.DELIVERED: "Delivered: your message has arrived",
 }
 _OPENINGS = {
     Kind.FAILED: "Your message could not be delivered to the recipients below.\r\n"
@@ -57,6 +61,9 @@ _OPENINGS = {
     "You need not send it again: it will be tried further{until}.",
     Kind.RELAYED: "Your message was passed on to a mail server that does not confirm delivery.\r\n"
     "You will hear nothing further unless it fails there.",
+    Kind.EXPANDED: "Your message has arrived at an address that stands for several people.\r\n"
+    "It was sent on to each of them. You will hear nothing further unless that fails.",
+    Kind.DELIVERED: "Your message was put into the mailboxes of the recipients below.",
 }
 
 
@@ -158,6 +165,11 @@ def _part(boundary: str, content_type: str, content: bytes) -> bytes:
     if content_type == "message/delivery-status":
         head = f"--{boundary}\r\nContent-Type: {content_type}\r\n"
     return head.encode() + b"\r\n" + content + (b"" if content.endswith(b"\r\n") else b"\r\n")
+
+
+def encode_xtext(text: str) -> str:
+    """ASCII text as xtext (RFC 3461 §4)."""
+    return re.sub(r"[^!-*,-<>-~]", lambda match: f"+{ord(match[0]):02X}", text)
 
 
 def decode_xtext(text: str) -> str:

@@ -45,7 +45,8 @@ class MailCommand:
 def parse_mail(argument: str, *, extended: bool) -> MailCommand:
     """Read what follows `MAIL `. Raises CommandError."""
     path, parameters = _split(argument, "FROM:", extended=extended)
-    found = dict.fromkeys(("SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"), "")
+    # RFC 4954 §5: AUTH= is read and means nothing here, for we trust no other server's word
+    found = dict.fromkeys(("SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"), "")
     utf8 = False
     for keyword, value in parameters:
         if keyword not in found:
@@ -54,6 +55,7 @@ def parse_mail(argument: str, *, extended: bool) -> MailCommand:
             raise CommandError(replies.BAD_SYNTAX)
         found[keyword] = value or "yes"
     utf8 = bool(found["SMTPUTF8"])
+    _matching(found["AUTH"], _XTEXT, MAX_ORCPT)
     address = _address(path, replies.BAD_SENDER, smtputf8=utf8)
     if address is not None and not address.domain:
         raise CommandError(replies.BAD_SENDER)

@@ -35,6 +35,8 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     recipient = facts.recipient
     if recipient is None or tools.next_hops is None:
         return
+    if facts.bounce_for is not None or rules.expand(recipient).is_alias:
+        return  # ours to send on, whoever the next hop knows
     domain = recipient.domain_key or rules.main_domain
     entry = rules.relay_domains.get(domain)
     if entry is not None and entry.verify_recipients:
@@ -50,5 +52,7 @@ def exists_there(facts: Facts, rules: Rules) -> Verdict | None:
     if facts.callee is Callee.UNKNOWN:
         return note("call_ahead", f"the next hop could not be asked ({said}); taken")
     if facts.callee is Callee.ANYBODY:
-        return note("call_ahead", "the next hop takes every address, so asking tells nothing")
+        return note(
+            "call_ahead", "the next hop takes even an invented address, so its yes tells nothing"
+        )
     return None

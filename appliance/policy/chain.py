@@ -11,13 +11,22 @@ from dataclasses import dataclass
 
 from appliance.policy import (
     addresses,
+    alignment,
+    attachments,
+    brake,
     call_ahead,
+    content,
     dnsbl,
     greylist,
     limits,
+    mime_shape,
+    one_from,
     relay_access,
+    results,
     sender_domain,
     sender_spf,
+    signatures,
+    submission,
 )
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -56,6 +65,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
+        Check(submission.account_still_exists, Station.SANITY),
+        Check(submission.own_sender, Station.SANITY),
+        Check(submission.who_signed_in, Station.SANITY),
+        Check(brake.rate, Station.LIMITS, brake.look_up),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
         Check(
@@ -69,8 +82,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
+        Check(brake.rate, Station.LIMITS),
+        Check(submission.one_recipient_without_sender, Station.SANITY),
         Check(relay_access.may_relay, Station.SANITY),
-        Check(relay_access.recipient_exists, Station.SANITY),
+        Check(relay_access.recipient_exists, Station.SANITY, relay_access.come_home),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
         Check(dnsbl.listed, Station.DNSBL, dnsbl.look_up, strangers_only=True, is_on=dnsbl.is_on),
         Check(
@@ -93,7 +108,36 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.DATA: (Check(limits.room_on_disk, Station.LIMITS),),
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
+        Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
+        Check(brake.counted, Station.LIMITS, brake.count),
         Check(limits.hops, Station.SANITY),
+        Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
+        Check(results.without_forged, Station.DKIM),
+        Check(content.without_forged, Station.SPAM, strangers_only=True),
+        Check(
+            signatures.told,
+            Station.DKIM,
+            signatures.look_up,
+            strangers_only=True,
+            is_on=signatures.is_on,
+        ),
+        Check(
+            alignment.judged,
+            Station.DMARC,
+            alignment.look_up,
+            strangers_only=True,
+            is_on=alignment.is_on,
+        ),
+        Check(content.spam, Station.SPAM, look_up=content.ask),
+        Check(content.viruses, Station.VIRUS),
+        Check(
+            attachments.judge,
+            Station.VIRUS,
+            look_up=attachments.look,
+            is_on=attachments.is_wanted,
+        ),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        Check(results.added, Station.REWRITE, strangers_only=True),
     ),
 }
 

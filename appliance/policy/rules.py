@@ -3,7 +3,9 @@
 import ipaddress
 from dataclasses import dataclass
 
-from appliance.mail.address import AddressError, domain_key
+from appliance.mail.address import Address, AddressError, domain_key
+from appliance.policy.people import NOBODY, People
+from appliance.policy.rewrite import Aliases, Domains, Expansion
 from appliance.policy.sender_lists import Lists
 from appliance.settings.schema import RelayDomain, Settings
 
@@ -23,24 +25,38 @@ class Rules:
     max_hops: int
     senders: Lists
     settings: Settings  # the sections that a check reads by itself
+    aliases: Aliases
+    people: People = NOBODY
+    accounts: frozenset[str] = frozenset()  # the mailboxes' names, in lower case
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Rules":
+    def from_settings(cls, settings: Settings, people: People = NOBODY) -> "Rules":
         """A setting that cannot be read any more shuts a door, it never opens one."""
         mail, relay = settings.mail, settings.relay
+        mail_domains = frozenset(_keys((mail.main_domain, *mail.additional_domains)))
+        main_domain = next(iter(_keys((mail.main_domain,))), "")
+        relay_domains = {
+            key: entry for entry in mail.relay_domains for key in _keys((entry.domain,))
+        }
+        domains = Domains(main_domain, mail_domains, frozenset(relay_domains))
         return cls(
-            mail_domains=frozenset(_keys((mail.main_domain, *mail.additional_domains))),
-            relay_domains={
-                key: entry for entry in mail.relay_domains for key in _keys((entry.domain,))
-            },
+            mail_domains=mail_domains,
+            relay_domains=relay_domains,
             trusted_networks=tuple(_networks(relay.trusted_networks)),
-            main_domain=next(iter(_keys((mail.main_domain,))), ""),
+            main_domain=main_domain,
+            aliases=Aliases(settings.rules.aliases, domains),
+            accounts=frozenset(people.by_login) if keeps_mailboxes(settings) else frozenset(),
             max_message_bytes=mail.max_message_bytes,
             max_recipients=mail.max_recipients,
             max_hops=relay.max_hops,
             senders=Lists(settings.senders),
             settings=settings,
+            people=people,
         )
+
+    def expand(self, address: Address) -> Expansion:
+        """Where mail for an address finally goes."""
+        return self.aliases.expand(address, self.accounts)
 
     def trusts(self, address: str) -> bool:
         """Whether an IP address is in a trusted network; IPv4 inside IPv6 counts as IPv4."""
@@ -51,6 +67,11 @@ class Rules:
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
         return any(ip.version == net.version and ip in net for net in self.trusted_networks)
+
+
+def keeps_mailboxes(settings: Settings) -> bool:
+    """Whether mail can be delivered into mailboxes (G12)."""
+    return bool(settings.delivery.lmtp)
 
 
 def _keys(domains: tuple[str, ...]) -> list[str]:

@@ -14,11 +14,14 @@ from appliance.dns.resolver import NoSuchName, Resolver, TemporaryDnsError
 from appliance.mail import reply as replies
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
-from appliance.policy.verdict import Facts, Verdict, defer, reject
+from appliance.policy.verdict import Facts, Verdict, defer, note, reject
 
-BUDGET_SECONDS = 8.0
+BUDGET_SECONDS = 5.0
+PROBE_SECONDS = 2.0
 KEEP_SECONDS = 600.0
 KEEP_TROUBLE_SECONDS = 10.0
+KEEP_NO_DNS_SECONDS = 30.0
+ROOT = "."  # asked when nothing answers: is it the sender's DNS or ours?
 
 
 class Domain(StrEnum):
@@ -28,7 +31,8 @@ class Domain(StrEnum):
     EXISTS = "exists"
     MISSING = "missing"
     NULL_MX = "null mx"
-    UNKNOWN = "unknown"  # nobody could say
+    UNKNOWN = "unknown"  # its DNS does not answer
+    NO_DNS = "no dns"  # nothing answers us at all, which says nothing about the sender
 
 
 def is_on(rules: Rules) -> bool:
@@ -45,12 +49,20 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     if domain in rules.mail_domains or domain in rules.relay_domains:
         return  # ours, whatever the DNS says at the moment
     now = tools.clock.monotonic()
-    found = tools.sender_domains.get(domain, now)
+    found = tools.sender_domains.get(domain, now) or tools.sender_domains.get(ROOT, now)
     if found is None:
         found = await ask(tools.resolver, domain)
-        keep = KEEP_TROUBLE_SECONDS if found is Domain.UNKNOWN else KEEP_SECONDS
-        tools.sender_domains.put(domain, found, now + keep)
+        if found is Domain.UNKNOWN and not await _dns_answers(tools.resolver):
+            found, domain = Domain.NO_DNS, ROOT
+        keep = {Domain.UNKNOWN: KEEP_TROUBLE_SECONDS, Domain.NO_DNS: KEEP_NO_DNS_SECONDS}
+        end = tools.clock.monotonic() + keep.get(found, KEEP_SECONDS)
+        tools.sender_domains.put(domain, found, end)
     facts.sender_domain = found
+
+
+def dns_is_down(tools: Tools) -> bool:
+    """Whether it was found lately that no name server answers."""
+    return tools.sender_domains.get(ROOT, tools.clock.monotonic()) is not None
 
 
 async def ask(resolver: Resolver, domain: str) -> Domain:
@@ -79,6 +91,18 @@ async def _ask(resolver: Resolver, domain: str) -> Domain:
     return Domain.UNKNOWN if trouble else Domain.MISSING
 
 
+async def _dns_answers(resolver: Resolver) -> bool:
+    """Whether anything at all can be looked up."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await resolver.query(ROOT, "NS")
+    except NoSuchName:
+        return True
+    except (TemporaryDnsError, TimeoutError):
+        return False
+    return True
+
+
 def exists(facts: Facts, rules: Rules) -> Verdict | None:
     """Refuse what could not be answered; put off what cannot be known now."""
     domain = facts.mail_from.domain_key if facts.mail_from is not None else ""
@@ -91,4 +115,7 @@ def exists(facts: Facts, rules: Rules) -> Verdict | None:
     if facts.sender_domain == Domain.UNKNOWN:
         why = f"nobody could say whether {domain} exists"
         return defer("sender_domain", replies.SENDER_DOMAIN_UNKNOWN, why)
+    if facts.sender_domain == Domain.NO_DNS:
+        # A box whose own DNS is broken must not turn everybody's mail away.
+        return note("sender_domain", "not looked up: no name server answers this box")
     return None

@@ -6,12 +6,12 @@ DMARC and the notices. `policy/spf.py` has RFC 7208 itself.
 
 from __future__ import annotations
 
-from appliance.policy import spf
+from appliance.policy import sender_domain, spf
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, note
 
-BUDGET_SECONDS = 8.0  # the sender waits for its 250; RFC 7208 §4.6.4 would allow 20
+BUDGET_SECONDS = 5.0  # the sender waits for its 250; RFC 7208 §4.6.4 would allow 20
 KEEP_SECONDS = 300.0
 KEEP_TROUBLE_SECONDS = 10.0
 
@@ -23,7 +23,7 @@ def is_on(rules: Rules) -> bool:
 
 async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Check once a message; what was found is kept for a while."""
-    if facts.spf is not None:
+    if facts.spf is not None or sender_domain.dns_is_down(tools):
         return
     sender = "" if facts.mail_from is None else facts.mail_from.for_ascii_peer()
     key, now = (facts.client, facts.helo, sender), tools.clock.monotonic()

@@ -11,7 +11,12 @@ from enum import Enum, StrEnum
 from typing import Protocol
 
 from appliance.mail.address import Address
+from appliance.mail.auth_results import Outcome
 from appliance.mail.reply import Reply
+from appliance.policy.arc import ArcResult
+from appliance.policy.dkim import DkimResult
+from appliance.policy.dmarc import DmarcResult
+from appliance.policy.scan import ScanResult
 from appliance.policy.spf import SpfResult
 
 
@@ -107,6 +112,34 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message: the file names it claims, how it is encoded, where its octets are."""
+
+    names: tuple[str, ...]
+    kind: str
+    encoding: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A message's form. `trouble` names the first limit broken; `parts` is then not complete."""
+
+    parts: tuple[Part, ...] = ()
+    depth: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """`forbidden`: names of files; `closed`: archives that could not be looked into, and why."""
+
+    forbidden: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What one block list says of a client: its answers in 127/8, and its own words."""
 
@@ -144,10 +177,29 @@ class Callee(StrEnum):
     ANYBODY = "anybody"  # it takes every address, so its word means nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What an account sent in the last hour, and to how many new people in an hour and a day."""
+
+    messages: int = 0
+    recipients: int = 0
+    new_addresses: int = 0
+    new_domains: int = 0
+    new_addresses_day: int = 0
+    new_domains_day: int = 0
+    braked: str = ""  # why its mail is held; empty: it is not
+    held: int = 0  # messages
+    is_released: bool = False  # somebody has looked not long ago and found all well
+
+
 class Message(Protocol):
     """The content as checks may read it."""
 
     head: bytes  # the header, with the CRLF of its last line
+
+    def body_blocks(self) -> Iterable[bytes]:
+        """What stands behind the header's empty line, block by block. Raises OSError."""
+        ...
 
     def read(self) -> bytes:
         """All of it. Raises OSError."""
@@ -168,10 +220,17 @@ class Facts:
     announced_size: int = 0  # octets, 0 when not said
     recipient: Address | None = None
     recipients_so_far: int = 0
+    recipients: tuple[Address, ...] = ()  # all that were accepted, once DATA has come
+    sent: Spread | None = None  # by who signed in
+    bounce_for: Address | None = None  # `recipient` is our SRS address for this sender
     has_room: bool = True  # on the disk, for `announced_size` above the reserve
     size: int = 0  # of the content, octets
     received_count: int = 0
     message: Message | None = None
+    queue_id: str = ""
+    shape: Shape | None = None
+    attachments: Attachments | None = None
+    scan: ScanResult | None = None
     sender_domain: str = ""  # what the DNS says of it; see policy/sender_domain.py
     block_lists: BlockLists | None = None
     written_to: bool = False  # somebody here has written to the sender
@@ -181,7 +240,12 @@ class Facts:
     callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
+    dkim: tuple[DkimResult, ...] = ()
+    arc: ArcResult | None = None
+    dmarc: DmarcResult | None = None
+    outcomes: tuple[Outcome, ...] = ()  # as they stand in our result field
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
+    fitted: tuple[str, ...] = ()  # what was done to the header of a person's mail
     new_head: bytes | None = None  # the header as it goes on, when it is not to stay as it came
     steps: list[Step] = field(default_factory=list)
 
@@ -192,8 +256,12 @@ class Facts:
 
     def forget_message(self) -> None:
         """Another transaction begins on the same connection."""
-        self.mail_from = self.recipient = self.message = None
+        self.sent = None
+        self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
+        self.queue_id, self.recipients = "", ()
+        self.dkim, self.arc, self.dmarc, self.outcomes = (), None, None, ()
+        self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False
         self.spf = self.greylisted = self.callee = None
@@ -201,6 +269,7 @@ class Facts:
         self.disposition = Disposition.DELIVER
         self.fields = []
         self.new_head = None
+        self.fitted = ()
         self.steps = [step for step in self.steps if step.station in _OF_CONNECTION]
 
     def worsen(self, disposition: Disposition) -> None:

@@ -3,7 +3,7 @@
 No content is sent. Each address is asked once at a time, each next hop by a few sessions at most,
 and one that does not answer is left in peace for a minute, so that neither a flood of guesses nor
 a dead server costs more than it must. Once in a while an invented address is asked too: a server
-that takes that one takes everybody, and its word is then worth nothing.
+that takes that one takes everybody: its yes then says nothing, and the home page says so.
 """
 
 from __future__ import annotations
@@ -71,11 +71,9 @@ class CallAhead:
         name, address = str(route), recipient.for_ascii_peer()
         if not address.isascii():
             return Callee.UNKNOWN, "an international address"
-        if self._next_hop(name).takes_anybody and not self._probe_is_due(name):
-            return Callee.ANYBODY, ""
         known = self._store.answer(name, address)
         if known is not None:
-            return (Callee.EXISTS if known else Callee.MISSING), "it said so before"
+            return self._word(name, exists=known), "it said so before"
         silent = self._silent.get(name, self._clock.monotonic())
         if silent is not None:
             return Callee.UNKNOWN, silent
@@ -87,8 +85,8 @@ class CallAhead:
             Finding(
                 check="settings.mail.relay_domains",
                 result=Result.WARN,
-                say=f"A next hop takes every address: {name}.",
-                means="Asking it who exists tells nothing, so mail for nobody is taken as well.",
+                say=f"A next hop takes even an invented address: {name}.",
+                means="Its yes tells nothing, so mail for nobody may be taken.",
                 fix="Let it refuse unknown recipients, or switch the question off.",
             )
             for name, hop in self._next_hops.items()
@@ -132,18 +130,22 @@ class CallAhead:
                 hop.probed_at = self._clock.monotonic()
                 invented = f"no-such-{secrets.token_hex(6)}@{address.rpartition('@')[2]}"
                 hop.takes_anybody = (await connection.knows(invented)).is_good
-            return self._judged(name, address, reply, hop)
+            return self._judged(name, address, reply)
         finally:
             await connection.quit()
 
-    def _judged(self, name: str, address: str, reply: ServerReply, hop: _NextHop) -> _Answer:
+    def _judged(self, name: str, address: str, reply: ServerReply) -> _Answer:
         said = str(reply)
-        if hop.takes_anybody:
-            return Callee.ANYBODY, said
         if not reply.is_good and reply.code < 500:
             return Callee.UNKNOWN, said
         self._store.remember(name, address, exists=reply.is_good)
-        return (Callee.EXISTS if reply.is_good else Callee.MISSING), said
+        return self._word(name, exists=reply.is_good), said
+
+    def _word(self, name: str, *, exists: bool) -> Callee:
+        """A no counts always; a yes of a server that takes everybody says nothing."""
+        if not exists:
+            return Callee.MISSING
+        return Callee.ANYBODY if self._next_hop(name).takes_anybody else Callee.EXISTS
 
     async def _connect(
         self, found: list[targets.Target], route: Route, patience: Patience

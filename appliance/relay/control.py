@@ -1,12 +1,19 @@
 """The relay's control socket: what the web pages and the CLI may ask of it and order."""
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from appliance.base.control import Handler, Request
-from appliance.base.finding import Finding, Refused
+from appliance.base.finding import Finding, Refused, Result
+from appliance.memory.sent_book import Brake
+from appliance.memory.throttle import Throttle
+from appliance.policy import alias_preview
+from appliance.policy.people import login_of
+from appliance.relay import smarthost
 from appliance.relay.listener import Listener
 from appliance.relay.say import next_step
 from appliance.relay.shop import Shop
@@ -32,12 +39,14 @@ class Control:
         listener: Listener,
         worker: Worker,
         reload: Callable[[], Awaitable[None]],
+        read_people: Callable[[], Awaitable[None]],
     ) -> None:
         self._shop = shop
         self._spool = shop.spool
         self._listener = listener
         self._worker = worker
         self._reload = reload
+        self._read_people = read_people
 
     def handlers(self) -> dict[str, Handler]:
         """The verbs by name."""
@@ -49,11 +58,17 @@ class Control:
             "queue.hold": self.hold,
             "queue.release": self.release,
             "queue.delete": self.delete,
+            "smarthost.test": self.test_smarthost,
             "reload": self.reload,
             "trace": self.trace,
             "ledger.reconcile": self.reconcile,
             "ledger.last": self.reconciled,
+            "alias.preview": self.alias_preview,
             "dnsbl.test": self.dnsbl_test,
+            "accounts.reload": self.reload_accounts,
+            "throttle.try": self.throttle_try,
+            "throttle.forgive": self.throttle_forgive,
+            "brake.release": self.release_brake,
         }
 
     async def status(self, request: Request) -> JSON:
@@ -79,15 +94,18 @@ class Control:
             },
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
+            "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
             "ledger": await shop.spool.last_reconciliation(),
+            "brakes": [brake_to_json(brake) for brake in self._brakes()],
             "findings": [finding.to_json() for finding in self._findings()],
         }
 
     def _findings(self) -> list[Finding]:
         memories = self._shop.memories
         wanted = self._shop.settings.filter.dnsbl
-        return memories.findings(dnsbl=wanted) if memories is not None else []
+        found = [brake_finding(brake) for brake in self._brakes()]
+        return found + (memories.findings(dnsbl=wanted) if memories is not None else [])
 
     async def dnsbl_test(self, request: Request) -> JSON:
         """Prove one block list now, or all that are set."""
@@ -195,10 +213,68 @@ class Control:
         if count:
             self._shop.log.event("", event, by=_author(request), messages=count)
 
+    async def test_smarthost(self, request: Request) -> JSON:
+        """Try the smarthost that is set, without sending anything."""
+        shop = self._shop
+        found = await smarthost.check(shop.settings, shop.resolver, shop.hostname)
+        return [finding.to_json() for finding in found]
+
     async def reload(self, request: Request) -> JSON:
         """Read settings, facts and certificate anew."""
         await self._reload()
         return {"accepting": self._shop.accepting, "why": self._shop.why_closed}
+
+    async def reload_accounts(self, request: Request) -> JSON:
+        """The steward changed an account."""
+        await self._read_people()
+        return {"accounts": len(self._shop.people.by_login)}
+
+    def _brakes(self) -> tuple[Brake, ...]:
+        return () if self._shop.book is None else self._shop.book.brakes()
+
+    async def release_brake(self, request: Request) -> JSON:
+        """Somebody has looked: the account sends again, and what was held for it goes on."""
+        shop, login = self._shop, _text(request.args, "login").strip().casefold()
+        author = _text(request.args, "author") or f"uid {request.peer.uid}"
+        now = shop.clock.now()
+        try:
+            ids = None if shop.book is None else shop.book.release(login, now.timestamp())
+        except sqlite3.Error as error:
+            raise Refused.because("brake", f"The release cannot be written: {error}") from error
+        if ids is None:
+            raise Refused.because(
+                "brake.login", "This account is not held up.", "Look at the list of accounts."
+            )
+        numbers: list[int] = []
+        if ids:  # without any, a selection would mean all
+            chosen, due = Selection(ids=ids), to_seconds(now)
+            numbers = await shop.spool.change(lambda b: queries.release(b, chosen, due, author))
+            self._worker.wake()
+        shop.log.event("", "brake-released", user=login, by=author, messages=len(numbers))
+        return {"login": login, "count": len(numbers)}
+
+    async def throttle_try(self, request: Request) -> JSON:
+        """Another door is about to check a password: count it, or say how long to wait."""
+        keeper, account, peer = self._throttle(), *self._who_tries(request)
+        trusted = self._shop.rules.trusts(peer)
+        wait = await asyncio.to_thread(keeper.try_now, account, peer, trusted=trusted)
+        return {"wait_seconds": wait}
+
+    async def throttle_forgive(self, request: Request) -> JSON:
+        """The password was right."""
+        keeper, account, peer = self._throttle(), *self._who_tries(request)
+        trusted = self._shop.rules.trusts(peer)
+        await asyncio.to_thread(keeper.forgive, account, peer, trusted=trusted)
+        return {}
+
+    def _throttle(self) -> Throttle:
+        if self._shop.sign_in is None:
+            raise Refused.because("throttle", "Wrong passwords cannot be counted here.")
+        return self._shop.sign_in.throttle
+
+    def _who_tries(self, request: Request) -> tuple[str, str]:
+        account, peer = _text(request.args, "account"), _text(request.args, "peer")
+        return login_of(account, self._shop.rules.mail_domains) or account, peer
 
     async def trace(self, request: Request) -> JSON:
         """What the ledger knows of an id, of addresses, of a time; with its sentences."""
@@ -219,6 +295,32 @@ class Control:
     async def reconciled(self, request: Request) -> JSON:
         """What the last comparison found; null when there was none."""
         return await self._spool.last_reconciliation()
+
+    async def alias_preview(self, request: Request) -> JSON:
+        """Where mail to addresses finally goes, in sentences: `{aliases: [...]}`."""
+        names = request.args.get("aliases")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Refused.because("alias.names", "Say which aliases.", "Give a list of names.")
+        rules = self._shop.rules
+        return [alias_preview.preview(rules, name[:320]).to_json() for name in names[:500]]
+
+
+def brake_to_json(brake: Brake) -> JSON:
+    """For the pages, which say it in their language."""
+    since = datetime.fromtimestamp(brake.since, UTC).isoformat()
+    return {"login": brake.login, "since": since, "why": brake.why, "held": brake.held}
+
+
+def brake_finding(brake: Brake) -> Finding:
+    """For everybody else."""
+    return Finding(
+        check=f"account.brake.{brake.login}",
+        result=Result.BAD,
+        say=f"The mail of the account {brake.login} is held: it wrote to {brake.why}.",
+        means=f"{brake.held} messages wait in the queue. Somebody may have stolen the password.",
+        fix=f"Ask the person. All well: pennypost account release {brake.login}. If not: give the "
+        "account another password and delete what is held.",
+    )
 
 
 def _selection(args: dict[str, JSON]) -> Selection:

@@ -18,6 +18,7 @@ import os
 import pwd
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,17 +26,23 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base import control, sd
-from appliance.base.clock import SystemClock
-from appliance.base.finding import PennypostError
+from appliance.base.clock import Clock, SystemClock
+from appliance.base.database import Database
+from appliance.base.finding import PennypostError, Refused
+from appliance.certs.dkim_keys import load_signing_keys
 from appliance.dns.live import LiveResolver
+from appliance.memory import throttle
+from appliance.memory.sent_book import SentBook
+from appliance.policy.dkim import SigningKey
 from appliance.policy.verdict import Port
-from appliance.relay import nightly
+from appliance.relay import nightly, signing, srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
 from appliance.relay.memories import Memories
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
+from appliance.relay.sign_in import SignIn
 from appliance.relay.worker import Worker
 from appliance.settings import schema
 from appliance.settings.schema import Settings
@@ -56,6 +63,8 @@ class Rendered:
     claimed: bool = False
     certificate: Path | None = None
     key: Path | None = None
+    scanner: str = ""  # host:port
+    signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Rendered":
@@ -74,6 +83,8 @@ class Rendered:
             claimed=facts.get("claimed") is True,
             certificate=Path(certificate) if certificate else None,
             key=Path(key) if key else None,
+            scanner=str(facts.get("scanner") or ""),
+            signing_keys=load_signing_keys(facts),
         )
 
     @property
@@ -97,13 +108,38 @@ class Daemon:
     worker: Worker
     rendered: Path
 
+    async def read_people(self) -> None:
+        """Put the accounts in force that there are now. Raises PennypostError."""
+        if self.shop.sign_in is None:
+            return
+        try:
+            self.shop.take_people(await asyncio.to_thread(self.shop.sign_in.people))
+        except sqlite3.Error as error:
+            raise Refused.because(
+                "accounts", f"The accounts cannot be read: {error}", "Restart the box."
+            ) from error
+
     async def reload(self) -> None:
         """Put what is rendered in force. What cannot be read changes nothing and is raised."""
         found = Rendered.read(self.rendered)
-        self.shop.take(found.settings, accepting=not found.why_closed, why=found.why_closed)
+        self.shop.take(
+            found.settings,
+            accepting=not found.why_closed,
+            why=found.why_closed,
+            scanner=found.scanner,
+        )
+        self.shop.signing_keys = found.signing_keys
         self.worker.take_settings()
+        await self._read_people_quietly()
         await self.listener.open(found.certificate, found.key)
         _log.info("settings in force; %s", found.why_closed or "mail is taken")
+
+    async def _read_people_quietly(self) -> None:
+        """The same; who was known stays known when they cannot be read."""
+        try:
+            await self.read_people()
+        except PennypostError as error:
+            _log.warning("%s", error.finding.say)
 
     async def reload_quietly(self) -> None:
         """The same, where nobody waits for an answer."""
@@ -123,8 +159,12 @@ async def run(arguments: argparse.Namespace) -> None:
         clock=clock,
         resolver=_resolver(arguments),
         log=MailLog(log_path, echo=log_path is None),
+        book=_sent_book(arguments.data),
+        srs_secret=srs_secret.load(arguments.data / "memory"),
     )
+    shop.seal = signing.sealer(shop)
     memories = Memories.open(arguments.data / "memory", shop)
+    shop.sign_in = sign_in = _sign_in(arguments.data, clock)
     worker = Worker(shop)
     passed = sd.listen_fds()
     listener = Listener(shop, _sockets(arguments, passed))
@@ -133,7 +173,7 @@ async def run(arguments: argparse.Namespace) -> None:
     await listener.open(None, None)
     await daemon.reload_quietly()
     worker.start()
-    orders = Control(shop, listener, worker, daemon.reload)
+    orders = Control(shop, listener, worker, daemon.reload, daemon.read_people)
     server = await control.serve(
         orders.handlers(),
         path=arguments.run / "relay.sock",
@@ -153,9 +193,34 @@ async def run(arguments: argparse.Namespace) -> None:
     rememberer.cancel()
     server.close()
     await _drain(daemon)
+    if sign_in is not None:
+        sign_in.close()
     await spool.close()
     memories.flush()
     shop.log.close()
+
+
+def _sign_in(data: Path, clock: Clock) -> SignIn | None:
+    """The accounts and the counter of wrong passwords; None when that cannot be kept."""
+    try:
+        counts = Database(data / "memory" / "sign_in.db", throttle.SCHEMA, durable=False)
+    except (OSError, sqlite3.Error) as error:
+        _log.error("nobody can sign in, for wrong passwords cannot be counted: %s", error)
+        return None
+    return SignIn(data / "accounts" / "accounts.db", throttle.Throttle(counts, clock))
+
+
+def _sent_book(data: Path) -> SentBook | None:
+    """Who sent how much; None when it cannot be kept: then nobody is slowed down or held."""
+
+    def say(error: sqlite3.Error) -> None:
+        _log.warning("what accounts send is not counted: %s", error)
+
+    try:
+        return SentBook(data / "memory" / "sent.db", trouble=say)
+    except (OSError, sqlite3.Error) as error:
+        _log.error("what accounts send cannot be counted: %s", error)
+        return None
 
 
 async def _drain(daemon: Daemon) -> None:

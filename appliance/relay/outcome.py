@@ -1,10 +1,10 @@
 """From the results of an attempt to what is recorded and reported. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from appliance.mail.dsn import Fate
+from appliance.mail.dsn import Fate, Kind
 from appliance.relay import reasons
 from appliance.relay.reasons import DeliveryTrouble
 from appliance.relay.say import next_step
@@ -16,12 +16,33 @@ from appliance.spool.schedule import Plan
 
 @dataclass(slots=True)
 class Judgement:
-    """The attempt's outcomes, and who is to be reported in which way."""
+    """The attempt's outcomes, recipient by recipient, and who is to be reported in which way."""
 
+    recipients: list[QueuedRecipient] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-    failed: list[Fate] = field(default_factory=list)
-    delayed: list[Fate] = field(default_factory=list)
-    relayed: list[Fate] = field(default_factory=list)
+    fates: dict[Kind, list[Fate]] = field(default_factory=dict)
+
+    def take(self, other: "Judgement") -> None:
+        """Put another one's content in with this one's."""
+        self.recipients += other.recipients
+        self.outcomes += other.outcomes
+        for kind, fates in other.fates.items():
+            self.fates.setdefault(kind, []).extend(fates)
+
+    def cut(self, kinds: Collection[Kind]) -> "Judgement":
+        """Take out what is to be reported in one of these ways."""
+        out = Judgement(fates={k: self.fates.pop(k) for k in kinds if k in self.fates})
+        states = {_STATES[kind] for kind in out.fates}
+        pairs = list(zip(self.recipients, self.outcomes, strict=True))
+        self.recipients, self.outcomes = [], []
+        for recipient, outcome in pairs:
+            whose = out if outcome.state in states else self
+            whose.recipients.append(recipient)
+            whose.outcomes.append(outcome)
+        return out
+
+
+_STATES = {Kind.FAILED: State.BOUNCED, Kind.DELAYED: State.DEFERRED}
 
 
 def judge(
@@ -34,7 +55,10 @@ def judge(
     route: str,
 ) -> Judgement:
     """What each recipient's result means: delivered, once more, or given up."""
-    found = Judgement()
+    found = Judgement(list(message.recipients))
+    tell_delay = schedule.delay_notice_is_due(
+        plan, received_at=message.received_at, now=now, notified=message.delay_notified
+    )
     for entry, result in zip(message.recipients, results, strict=True):
         next_at = _next_attempt(message, entry, result, plan, now)
         state = _state(result, next_at)
@@ -53,12 +77,10 @@ def judge(
                 next_attempt_at=next_at,
             )
         )
-        _report(found, entry, state, result, _fate(entry, state, result, say, host))
-    due = schedule.delay_notice_is_due(
-        plan, received_at=message.received_at, now=now, notified=message.delay_notified
-    )
-    if not due:
-        found.delayed.clear()
+        kind = _kind(state, result, tell_delay=tell_delay)
+        if kind is not None:
+            fate = _fate(entry, state, result, say, host)
+            found.fates.setdefault(kind, []).append(fate)
     return found
 
 
@@ -92,12 +114,12 @@ def _fate(entry: QueuedRecipient, state: State, result: Result, say: str, host: 
     return Fate(entry.recipient, status, told.rstrip(), result.reply, host if result.reply else "")
 
 
-def _report(
-    found: Judgement, entry: QueuedRecipient, state: State, result: Result, fate: Fate
-) -> None:
+def _kind(state: State, result: Result, *, tell_delay: bool) -> Kind | None:
+    """How it would be reported, if the sender wants to know."""
     if state is State.BOUNCED:
-        found.failed.append(fate)
-    elif state is State.DEFERRED:
-        found.delayed.append(fate)
-    elif result.relayed_without_dsn:
-        found.relayed.append(fate)
+        return Kind.FAILED
+    if state is State.DEFERRED:
+        return Kind.DELAYED if tell_delay else None
+    if result.is_final:
+        return Kind.DELIVERED
+    return Kind.RELAYED if result.relayed_without_dsn else None

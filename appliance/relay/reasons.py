@@ -25,6 +25,7 @@ class DeliveryTrouble(Exception):
     reply: str = ""
     broken: bool = True
     host: str = ""  # whom it happened with
+    tls_failure: str = ""  # the result type of RFC 8460 §4.3, where protection was the trouble
 
 
 def enhanced_of(code: int, text: str) -> str:

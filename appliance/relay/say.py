@@ -26,6 +26,11 @@ class Say(StrEnum):
     NOT_SMTP = "The next mail server answers in a way that is not understood."
     TLS_MISSING = "The smarthost offers no encryption, which the settings require."
     TLS_FAILED = "The encrypted connection could not be made."
+    TLS_UNTRUSTED = "The certificate of the next mail server is not valid for its name."
+    STS_UNMET = "The recipient's domain asks for a protection (MTA-STS) that its server lacks."
+    STS_NOT_NAMED = "The recipient's domain has no mail server that its own policy (MTA-STS) names."
+    DANE_UNMET = "The next mail server does not prove to be the one that its domain names (DANE)."
+    DANE_TROUBLE = "The keys of the next mail server (DANE) could not be looked up just now."
     SIGN_IN_REFUSED = "The smarthost does not accept the user name and password."
     SIGN_IN_MISSING = "The smarthost offers no way to sign in that is known here."
     NEEDS_SMTPUTF8 = "The next mail server cannot take addresses with these letters."
@@ -106,6 +111,11 @@ NEXT_STEP: dict[Say, str] = {
     Say.NOT_SMTP: "Check that the next hop is a mail server and its port is right.",
     Say.TLS_MISSING: "Check the smarthost's port and encryption under Settings, Outgoing mail.",
     Say.TLS_FAILED: "Check the smarthost's port and encryption under Settings, Outgoing mail.",
+    Say.TLS_UNTRUSTED: "Check the next hop's name; its administrator can renew the certificate.",
+    Say.STS_UNMET: _ASK_RECIPIENT,
+    Say.STS_NOT_NAMED: _ASK_RECIPIENT,
+    Say.DANE_UNMET: _ASK_RECIPIENT,
+    Say.DANE_TROUBLE: _WAIT,
     Say.SIGN_IN_REFUSED: "Type the smarthost's user name and password anew.",
     Say.SIGN_IN_MISSING: "Ask the smarthost's provider which port has a log-in with a password.",
     Say.NEEDS_SMTPUTF8: "Write from and to addresses in plain letters, or ask for another address.",

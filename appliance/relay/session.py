@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
-from appliance.mail import esmtp
+from appliance.mail import esmtp, sasl
 from appliance.mail import reply as replies
 from appliance.mail.envelope import Envelope, Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
 from appliance.policy.verdict import Facts, Port, Stage, defer
-from appliance.relay import data_reader, intake
+from appliance.relay import auth, data_reader, intake
 from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
@@ -74,6 +74,7 @@ class Session(SMTP):
         self._mail: MailCommand | None = None
         self._recipients: list[Recipient] = []
         self._errors = 0
+        self._wrong_passwords = 0
         self._id = ""
         self._leaving = False
         self._committing = False
@@ -162,6 +163,7 @@ class Session(SMTP):
         peer = self.session.peer
         self.client = self._facts.client = _plain_address(peer[0] if peer else "")
         self._facts.trusted = shop.rules.trusts(self.client)
+        self._facts.tls = self._tls_object() is not None
         if not shop.accepting:
             return await self._turn_away(replies.SWITCHED_OFF)
         if not shop.gate.enter(
@@ -200,21 +202,26 @@ class Session(SMTP):
     async def _read_command(self) -> str | None:
         """One line; None when it was none and has been answered."""
         try:
+            return await self._read_line()
+        except CommandError as error:
+            await self.push(error.reply)
+            return None
+
+    async def _read_line(self) -> str:
+        """One line of text. Raises CommandError."""
+        try:
             line = await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as overrun:
             await self._skip_line(overrun)
             line = b""
         if not line or len(line) > MAX_COMMAND_BYTES:
-            await self.push(replies.LINE_TOO_LONG)
-            return None
+            raise CommandError(replies.LINE_TOO_LONG)
         try:
             text = line[:-2].decode()
-        except UnicodeDecodeError:
-            await self.push(replies.NOT_UTF8)
-            return None
+        except UnicodeDecodeError as error:
+            raise CommandError(replies.NOT_UTF8) from error
         if not line.endswith(b"\r\n") or _CONTROL.search(text):
-            await self.push(replies.BARE_NEWLINE_IN_COMMAND)
-            return None
+            raise CommandError(replies.BARE_NEWLINE_IN_COMMAND)
         return text
 
     async def _skip_line(self, overrun: asyncio.LimitOverrunError) -> None:
@@ -270,6 +277,8 @@ class Session(SMTP):
             "ENHANCEDSTATUSCODES",
             "DSN",
         ]
+        if self._facts.tls and auth.is_offered(self._shop, self._port):
+            lines.append("AUTH " + " ".join(sasl.MECHANISMS))
         if self.tls_context is not None and not self._tls_object():
             lines.append("STARTTLS")
         *first, last = lines
@@ -311,6 +320,36 @@ class Session(SMTP):
         self._forget_transaction()
         self._facts.helo = ""
         self._facts.tls = True
+
+    async def _auth(self, argument: str) -> None:
+        """RFC 4954; under TLS only."""
+        refusal = auth.refusal(
+            self._shop, self._facts, extended=self._extended, begun=self._mail is not None
+        )
+        if refusal is not None:
+            await self.push(refusal)
+        else:
+            await self._sign_in(argument)
+
+    async def _sign_in(self, argument: str) -> None:
+        shop, facts = self._shop, self._facts
+        said = await auth.exchange(argument, self._ask)
+        outcome = await auth.check(shop, said, facts.client, trusted=facts.trusted)
+        auth.log(shop, self._name(), said.user, facts.client, self._port.value, outcome)
+        facts.user = outcome.login
+        if not outcome.login:
+            self._wrong_passwords += 1
+        await self.push(auth.answer_to(outcome))
+        if self._wrong_passwords >= auth.MAX_WRONG_IN_A_SESSION:
+            await self.push(replies.TOO_MANY_ERRORS)
+            self._hang_up()
+
+    async def _ask(self, challenge: str) -> str:
+        """A challenge (334), and what the client says to it."""
+        await self.push(Reply(334, "", challenge))
+        line = await self._read_line()
+        self._reset_timeout()
+        return line
 
     async def _mail_from(self, argument: str) -> None:
         if not self._facts.helo:
@@ -402,6 +441,7 @@ class Session(SMTP):
         tls = self._tls_object()
         cipher = tls.cipher() if tls else None
         recipients = tuple(self._recipients)
+        self._facts.recipients = tuple(entry.address for entry in recipients)
         self._facts.recipient = recipients[0].address if len(recipients) == 1 else None
         return intake.Transaction(
             queue_id,
@@ -459,7 +499,7 @@ class Session(SMTP):
         "HELP": _help,
         "QUIT": _quit,
         "EXPN": _not_implemented,
-        "AUTH": _not_implemented,
+        "AUTH": _auth,
         "TURN": _not_implemented,
         "ETRN": _not_implemented,
     }

@@ -1,17 +1,24 @@
 """What the relay's parts share: the settings in force and the keepers to ask."""
 
+import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
+from appliance.policy.dkim import SigningKey
+from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
+from appliance.relay.scanner import HttpScanner
+from appliance.relay.sign_in import SignIn
 from appliance.settings.schema import Settings
 from appliance.spool.ledger import Keeping
 from appliance.spool.model import Refusal
@@ -36,31 +43,60 @@ class Shop:
     settings: Settings = field(default_factory=Settings)
     accepting: bool = False
     why_closed: str = ""
+    people: People = NOBODY
+    sign_in: SignIn | None = None  # None: there are no accounts to sign in with
+    book: SentBook | None = None  # who sent how much
     rules: Rules = field(init=False)
     chain: Chain = field(init=False)
     tools: Tools = field(init=False)
     plan: Plan = field(init=False)
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
+    scanner: HttpScanner | None = None
     counters: Counter[str] = field(default_factory=Counter)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
+    srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
+    # Given what is known and a message that is forwarded: an ARC set to put in front of it.
+    seal: Callable[[Facts, bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock)
+        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
         self.take(self.settings, accepting=self.accepting)
 
-    def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
-        """Put settings in force for whatever begins from now on."""
+    def take(
+        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str = ""
+    ) -> None:
+        """Put settings in force for whatever begins from now on.
+
+        `scanner` is whom to ask about content; empty for nobody.
+        """
+        self._take_scanner(scanner or settings.content.scanner, settings.content.timeout_seconds)
         self.settings = settings
-        self.rules = Rules.from_settings(settings)
+        self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
         self.spool.keeping = Keeping(queue.ledger_days, queue.ledger_bytes)
         self.accepting = accepting
         self.why_closed = why
+
+    def take_people(self, people: People) -> None:
+        """Put the accounts in force that there are now."""
+        self.people = people
+        scanner = self.scanner.address if self.scanner is not None else ""
+        self.take(self.settings, accepting=self.accepting, why=self.why_closed, scanner=scanner)
+
+    def _take_scanner(self, address: str, timeout_seconds: float) -> None:
+        old = self.scanner
+        if old is not None and (old.address, old.timeout_seconds) == (address, timeout_seconds):
+            return
+        if old is not None:
+            old.close()
+        self.scanner = HttpScanner(address, self.clock, timeout_seconds) if address else None
+        self.tools.scanner = self.scanner
 
     @property
     def hostname(self) -> str:

@@ -28,8 +28,8 @@ class ServerReply:
 
     @property
     def is_good(self) -> bool:
-        """2yz or 3yz."""
-        return self.code < 400
+        """2yz."""
+        return 200 <= self.code < 300
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}"
@@ -55,6 +55,22 @@ async def read_reply(reader: asyncio.StreamReader) -> ServerReply:
         if matched[2] != b"-":
             return ServerReply(code, _joined(lines), tuple(lines))
     raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply="too many lines")
+
+
+def unasked(reader: asyncio.StreamReader) -> DeliveryTrouble | None:
+    """What is wrong when the server has spoken out of turn.
+
+    Replies that came before their command would be taken for answers to it; so a server could
+    "take" a message that it never saw.
+    """
+    buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
+    if not buffer:
+        return None
+    waiting = bytes(buffer[:80])
+    shown = clean(waiting.split(b"\n")[0].decode("utf-8", "replace"))
+    if waiting.startswith(b"421"):  # RFC 5321 §3.8: that it may say at any time, and closes
+        return DeliveryTrouble(Say.LOST, status="4.4.2", reply=shown)
+    return DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply=shown)
 
 
 def clean(text: str) -> str:

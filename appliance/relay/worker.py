@@ -8,47 +8,92 @@ stable storage before the lane's next message can be taken by anybody.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from appliance.mail.dsn import MAX_RETURNED_BYTES, Kind
-from appliance.relay import outcome, targets
-from appliance.relay.destinations import MAX_WAITING_PER_DESTINATION, Destination, Roster
-from appliance.relay.outcome import Judgement
-from appliance.relay.reasons import DeliveryTrouble, Say
+from appliance.relay import targets
+from appliance.relay.clerk import Clerk
+from appliance.relay.destinations import (
+    MAX_WAITING_PER_DESTINATION,
+    Destination,
+    Pauses,
+    Roster,
+)
+from appliance.relay.lane import Lane, Office
+from appliance.relay.protection import Protection
 from appliance.relay.router import Route, Router
 from appliance.relay.shop import Shop
-from appliance.relay.smtp_out import Connection, Parcel, Patience, Result
-from appliance.spool import bounce, schedule
-from appliance.spool.bounce import Reporter
-from appliance.spool.model import NewMessage, QueuedMessage, QueuedRecipient, SpoolFailed, State
+from appliance.relay.sts import HTTPS_PORT
+from appliance.relay.targets import IsOwn
+from appliance.spool.model import QueuedMessage, QueuedRecipient
 
 SCAN_LIMIT = 500
 LONGEST_SLEEP_SECONDS = 30.0
-IDLE_SECONDS = 2.0  # a connection is kept this long for a next message
-RECORD_AGAIN_SECONDS = 2.0
-LAST_RECORD_SECONDS = 5.0
+LANES_BEFORE_ANSWER = 2
+LOOK_AGAIN_SECONDS = 2.0
+MAX_RECIPIENTS_PER_TRANSACTION = 100  # more than that a server need not take (RFC 5321 §4.5.3.1.8)
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The world that mail goes out to. Other than by default only in tests: their servers listen
+    on loopback, at ports of their own, with certificates of their own authority."""
+
+    mx_port: int = 25
+    https_port: int = HTTPS_PORT
+    cafile: str = ""
+    is_own: IsOwn = targets.is_own_address
+    memory: Path | None = None  # beside the spool
 
 
 class Worker:
     """Sends what is due until told to stop."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, outside: Outside | None = None) -> None:
         self._shop = shop
-        self._router = Router(shop.settings)
+        self._outside = outside = outside or Outside()
         self._destinations: dict[Route, Destination] = {}
         self._roster = Roster()
         self._wake = asyncio.Event()
-        self._slots = asyncio.Semaphore(shop.settings.outbound.connections_total)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._left_behind = False  # something due is in the database only, for want of room
         self._scanner: asyncio.Task[None] | None = None
+        self._clerk = Clerk(shop, self._roster, self._room)
+        self._pauses = Pauses()
+        self.protection = Protection.open(
+            outside.memory or shop.spool.folder.parent / "memory",
+            shop.resolver,
+            shop.clock,
+            https_port=outside.https_port,
+            cafile=outside.cafile,
+        )
+        self._office = Office(
+            shop,
+            self._roster,
+            asyncio.Semaphore(shop.settings.outbound.connections_total),
+            self._clerk,
+            self.protection,
+            self._pauses,
+            outside.is_own,
+            self._let_in,
+            outside.cafile,
+        )
+        self._set_up()
         shop.spool.on_put = self.offer
+
+    def _set_up(self) -> None:
+        outbound = self._shop.settings.outbound
+        self._router = Router(self._shop.settings, mx_port=self._outside.mx_port)
+        self._office.slots = asyncio.Semaphore(outbound.connections_total)
+        self.protection.use_dane = outbound.dane == "auto"
+        self._pauses.clear()
 
     def start(self) -> None:
         """Begin to send."""
+        self.protection.start()
         self._scanner = asyncio.create_task(self._scan_for_ever())
 
     async def stop(self, patience_seconds: float) -> None:
@@ -65,18 +110,23 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(patience_seconds, 1)):
+                await self._clerk.close()
+        await self.protection.stop()
 
     def take_settings(self) -> None:
         """Settings changed: route anew what waits."""
-        self._router = Router(self._shop.settings)
-        self._slots = asyncio.Semaphore(self._shop.settings.outbound.connections_total)
+        self._set_up()
         for destination in self._destinations.values():
+            destination.most_lanes = 0
             for message in destination.drain():
                 self._roster.finish(message)
         self._wake.set()
 
     def wake(self) -> None:
-        """Something in the database may be due."""
+        """Somebody wants something sent now: also where it failed just before."""
+        self._pauses.clear()
         self._wake.set()
 
     def forget(self, message_ids: Collection[int]) -> None:
@@ -92,7 +142,7 @@ class Worker:
         """A message that is due. What there is no room for is found again by a scan."""
         if self._stopping or not self._shop.accepting:
             return
-        for route, entries in self._by_route(message).items():
+        for route, entries in self._parcels(message):
             destination = self._destinations.get(route)
             if destination is None:
                 destination = self._destinations[route] = Destination(route)
@@ -110,14 +160,19 @@ class Worker:
         """Connections open or being opened."""
         return len(self._tasks)
 
-    def _by_route(self, message: QueuedMessage) -> dict[Route, list[QueuedRecipient]]:
+    def _parcels(self, message: QueuedMessage) -> list[tuple[Route, list[QueuedRecipient]]]:
+        """The message's recipients by route, so many at a time as every server takes."""
         if len(message.recipients) == 1:
             entry = message.recipients[0]
-            return {self._router.route(self._domain(entry)): [entry]}
+            return [(self._router.route(self._domain(entry)), [entry])]
         found: dict[Route, list[QueuedRecipient]] = {}
         for entry in message.recipients:
             found.setdefault(self._router.route(self._domain(entry)), []).append(entry)
-        return found
+        return [
+            (route, entries[start : start + MAX_RECIPIENTS_PER_TRANSACTION])
+            for route, entries in found.items()
+            for start in range(0, len(entries), MAX_RECIPIENTS_PER_TRANSACTION)
+        ]
 
     def _domain(self, entry: QueuedRecipient) -> str:
         return entry.domain or self._shop.rules.main_domain
@@ -136,7 +191,7 @@ class Worker:
                 pause = await self._scan()
             except Exception:  # the database may be away for a while; sending must come back
                 _log.exception("the queue could not be read")
-                pause = RECORD_AGAIN_SECONDS
+                pause = LOOK_AGAIN_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -172,19 +227,35 @@ class Worker:
 
     def _staff(self, destination: Destination) -> None:
         """Open one more lane when there is more to do than lanes that wait for work."""
-        allowed = self._shop.settings.outbound.connections_per_destination
-        if destination.lanes >= allowed or destination.idle >= destination.waiting.qsize():
+        if destination.lanes >= self._most_lanes(destination):
+            return
+        if destination.idle >= destination.waiting.qsize():
             return
         destination.lanes += 1
         task = asyncio.create_task(self._run_lane(destination))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _most_lanes(self, destination: Destination) -> int:
+        """One where it failed the last time, few until somebody was let in (so that those who
+        never answer do not use up the connections), then what it bears."""
+        if self._pauses.is_doubtful(destination.route):
+            return 1
+        allowed = self._shop.settings.outbound.connections_per_destination
+        if not destination.connected:
+            destination.most_lanes = 0
+            return min(allowed, LANES_BEFORE_ANSWER)
+        return min(allowed, destination.most_lanes or allowed)
+
+    def _let_in(self, destination: Destination) -> None:
+        """It answers: more lanes, for as much as waits."""
+        for _ in range(min(self._most_lanes(destination), destination.waiting.qsize())):
+            self._staff(destination)
+
     async def _run_lane(self, destination: Destination) -> None:
-        lane = Lane(self._shop, destination, self._roster, self._slots, self._room)
         try:
-            async with self._slots:
-                await lane.run()
+            async with self._office.slots:
+                await Lane(self._office, destination).run()
         except Exception:
             _log.exception("lane to %s failed", destination.route)
         finally:
@@ -194,241 +265,3 @@ class Worker:
             elif not destination.lanes and destination.waiting.empty():
                 self._destinations.pop(destination.route, None)
             self._wake.set()
-
-
-class Lane:
-    """One connection to one destination, and the messages that go over it."""
-
-    def __init__(
-        self,
-        shop: Shop,
-        destination: Destination,
-        roster: Roster,
-        slots: asyncio.Semaphore,
-        on_room: Callable[[Destination], None],
-    ) -> None:
-        self._shop = shop
-        self._on_room = on_room
-        self._destination = destination
-        self._roster = roster
-        self._slots = slots
-        self._connection: Connection | None = None
-        self._recording: asyncio.Task[None] | None = None
-
-    async def run(self) -> None:
-        """Send until nothing has come for a while."""
-        message: QueuedMessage | None = None
-        try:
-            while (message := await self._next()) is not None:
-                await self._send(message)
-                message = None
-            await self._recorded()
-        finally:
-            if message is not None:
-                self._roster.finish(message)
-            if self._recording is not None and not self._recording.done():
-                await asyncio.wait({self._recording}, timeout=LAST_RECORD_SECONDS)
-            if self._connection is not None:
-                await self._connection.quit()
-
-    async def _next(self) -> QueuedMessage | None:
-        destination = self._destination
-        if destination.waiting.empty():
-            if self._connection is None or self._slots.locked():  # others wait for our place
-                return None
-            destination.idle += 1
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    return await destination.waiting.get()
-            except TimeoutError:
-                return None
-            finally:
-                destination.idle -= 1
-        return destination.waiting.get_nowait()
-
-    async def _send(self, message: QueuedMessage) -> None:
-        try:
-            connection = await self._connected()
-        except DeliveryTrouble as trouble:
-            await self._nobody_home(message, trouble)
-            return
-        results = await self._attempt(connection, message)
-        # Nothing is awaited between the results and the task that records them.
-        self._recording = asyncio.create_task(
-            self._finish(message, results, str(connection.target), after=self._recording)
-        )
-        limit = self._shop.settings.outbound.messages_per_connection
-        if not connection.is_usable or connection.sent >= limit:
-            await connection.quit()
-            self._connection = None
-
-    async def _attempt(self, connection: Connection, message: QueuedMessage) -> list[Result]:
-        """One try over an open connection; a kept one that has gone stale gets a second."""
-        was_used = connection.sent > 0
-        try:
-            return await self._deliver(connection, message)
-        except DeliveryTrouble as trouble:
-            if was_used and trouble.say is Say.LOST:
-                self._connection = None
-                with contextlib.suppress(DeliveryTrouble):
-                    fresh = await self._connected()
-                    return await self._deliver(fresh, message)
-            return outcome.results_of(trouble, len(message.recipients))
-        except LookupError:  # deleted while it was on its way
-            await connection.close()
-            gone = DeliveryTrouble(Say.BODY_GONE, status="4.3.0")
-            return outcome.results_of(gone, len(message.recipients))
-
-    async def _deliver(self, connection: Connection, message: QueuedMessage) -> list[Result]:
-        head_is_utf8 = False
-        if message.envelope.smtputf8 and "SMTPUTF8" not in connection.extensions:
-            head_is_utf8 = not (await self._shop.spool.head(message)).isascii()
-        parcel = Parcel(
-            message.envelope,
-            [entry.recipient for entry in message.recipients],
-            message.size - message.skip + len(message.trace),
-            has_utf8_header=head_is_utf8,
-        )
-        content = self._shop.spool.whole(message)
-        return await connection.deliver(parcel, content, before_dot=self._recording)
-
-    async def _connected(self) -> Connection:
-        """The connection, opened to the first address that lets us in."""
-        if self._connection is not None and self._connection.is_usable:
-            return self._connection
-        self._connection = None
-        outbound, route = self._shop.settings.outbound, self._destination.route
-        patience = Patience(
-            self._shop.hostname, outbound.connect_timeout_seconds, outbound.reply_timeout_seconds
-        )
-        worst = DeliveryTrouble(Say.NO_ADDRESS)
-        for target in await targets.find(route, self._shop.resolver, self._shop.hostname):
-            try:
-                self._connection = await Connection.open(target, route, patience)
-            except DeliveryTrouble as trouble:
-                worst = trouble
-                if not trouble.host:
-                    trouble.host = str(target)
-                continue
-            return self._connection
-        raise worst
-
-    async def _nobody_home(self, message: QueuedMessage, trouble: DeliveryTrouble) -> None:
-        """Nothing can be sent there now: what else waits for the place shares the outcome."""
-        await asyncio.gather(
-            *(
-                self._finish(each, outcome.results_of(trouble, len(each.recipients)), trouble.host)
-                for each in [message, *self._destination.drain()]
-            )
-        )
-
-    async def _recorded(self) -> None:
-        """Wait until the last attempt is on stable storage."""
-        if self._recording is not None:
-            await self._recording
-            self._recording = None
-
-    # Afterwards
-
-    async def _finish(
-        self,
-        message: QueuedMessage,
-        results: list[Result],
-        host: str,
-        *,
-        after: "asyncio.Task[None] | None" = None,
-    ) -> None:
-        """Record, report and log; tried until the disk takes it, for it has happened."""
-        shop = self._shop
-        if after is not None:
-            await after
-        judgement = outcome.judge(
-            message,
-            results,
-            plan=shop.plan,
-            now=shop.clock.now(),
-            host=host,
-            route=str(self._destination.route),
-        )
-        try:
-            reports = await self._reports(message, judgement)
-            while True:
-                try:
-                    queued = await shop.spool.record(
-                        message,
-                        judgement.outcomes,
-                        reports=reports,
-                        delay_notified=bool(judgement.delayed),
-                    )
-                    break
-                except SpoolFailed as error:
-                    shop.log.event(message.queue_id, "not-recorded", why=error.finding.fix)
-                    await asyncio.sleep(RECORD_AGAIN_SECONDS)
-        finally:
-            self._roster.finish(message)
-            self._on_room(self._destination)
-        self._log(message, judgement)
-        for report in queued:
-            shop.log.event(
-                report.queue_id,
-                "queued",
-                from_="<>",
-                to=f"<{message.envelope.sender}>",
-                size=report.size,
-                direction="report",
-                about=message.queue_id,
-            )
-
-    async def _reports(self, message: QueuedMessage, judgement: Judgement) -> list[NewMessage]:
-        envelope, shop = message.envelope, self._shop
-        due = [
-            (kind, fates)
-            for kind, candidates in (
-                (Kind.FAILED, judgement.failed),
-                (Kind.DELAYED, judgement.delayed),
-                (Kind.RELAYED, judgement.relayed),
-            )
-            if (fates := bounce.wanted(kind, envelope, candidates))
-        ]
-        if not due:
-            return []
-        head = await shop.spool.head(message)
-        content = (
-            head if message.size - message.skip + len(message.trace) <= MAX_RETURNED_BYTES else b""
-        )
-        reporter = Reporter(
-            shop.hostname,
-            shop.clock.now(),
-            schedule.final_attempt(shop.plan, message.received_at),
-        )
-        return [
-            bounce.report(
-                kind,
-                message,
-                fates,
-                head=head,
-                content=content,
-                report_id=shop.ids.next(),
-                reporter=reporter,
-            )
-            for kind, fates in due
-        ]
-
-    def _log(self, message: QueuedMessage, judgement: Judgement) -> None:
-        events = {State.DELIVERED: "delivered", State.DEFERRED: "deferred"}
-        for entry, found in zip(message.recipients, judgement.outcomes, strict=True):
-            event = events.get(found.state, "bounced")
-            self._shop.counters[event] += 1
-            self._shop.log.event(
-                message.queue_id,
-                event,
-                to=f"<{entry.recipient.address}>",
-                host=found.host,
-                route=found.route,
-                status=found.status,
-                say=found.say,
-                reply=found.reply,
-                next=found.next_attempt_at.isoformat(timespec="seconds")
-                if found.next_attempt_at
-                else None,
-            )

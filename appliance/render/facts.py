@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.certs.dkim_keys import KeyFile
 from appliance.certs.keystore import HostPair
+from appliance.render.claim import ClaimFiles, Preseeded
 
 LOCAL_NAME = "pennypost.local"
 ALWAYS_NAMES = (LOCAL_NAME, "localhost")
@@ -42,11 +43,13 @@ class Facts:
     root_certificate: Path
     dkim_keys: tuple[KeyFile, ...] = ()  # those that sign and those that will; none: sign nothing
     claim_code: str = field(default="", repr=False)
+    preseed: Preseeded = field(default_factory=Preseeded)
     addresses: tuple[str, ...] = ()
     resolver: str = ""  # address:port for our own look-ups; empty: /etc/resolv.conf
     ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
+    memory_bytes: int = 0
 
     @property
     def rendered(self) -> Path:
@@ -58,6 +61,11 @@ class Facts:
         return {
             "dev": self.dev,
             "claimed": self.claimed,
+            "preseed": {
+                "code": self.preseed.code,
+                "say": self.preseed.say,
+                "fix": self.preseed.fix,
+            },
             "addresses": list(self.addresses),
             "resolver": self.resolver,
             "tls_key": str(self.tls_key),
@@ -72,6 +80,7 @@ class Facts:
             },
             "slot": self.slot,
             "version": self.version,
+            "memory_bytes": self.memory_bytes,
         }
 
 
@@ -96,6 +105,10 @@ class Place:
         return self.data / "keys"
 
     @property
+    def claim_press(self) -> Path:
+        return self.run / "claim-press"
+
+    @property
     def settings_database(self) -> Path:
         return self.data / "settings" / "settings.db"
 
@@ -115,13 +128,14 @@ def gather(
     dkim_keys: tuple[KeyFile, ...] = (),
 ) -> Facts:
     """The facts of the box at `place` with its certificates for mail and for the local network."""
-    code = place.claim_folder / "code"
+    claim = ClaimFiles(place.claim_folder)
     return Facts(
         data=place.data,
         run=place.run,
         dev=place.dev,
         claimed=claimed,
-        claim_code=code.read_text().strip() if not claimed and code.exists() else "",
+        claim_code="" if claimed else claim.code(),
+        preseed=Preseeded() if claimed else claim.preseeded(),
         tls_key=host.key,
         tls_certificate=host.certificate,
         local_key=local.key,
@@ -133,6 +147,7 @@ def gather(
         ports=place.ports,
         slot=place.slot,
         version=place.version,
+        memory_bytes=memory_of(_text(Path("/proc/meminfo"))),
     )
 
 
@@ -157,6 +172,12 @@ def version_of(os_release: str) -> str:
     """IMAGE_VERSION of an os-release file; empty when it has none."""
     match = re.search(r'^IMAGE_VERSION="?([^"\n]*)"?$', os_release, re.MULTILINE)
     return match[1] if match else ""
+
+
+def memory_of(meminfo: str) -> int:
+    """The machine's memory, octets, from /proc/meminfo; 0 when it does not say."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def own_addresses() -> tuple[str, ...]:

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.render import daemons, nftables, nginx, system, unbound
+from appliance.render import daemons, network, nftables, nginx, rspamd, system, unbound
 
 SYSTEMCTL = "/usr/bin/systemctl"
+NETWORKCTL = "/usr/bin/networkctl"
 NFT = "/usr/sbin/nft"
 NGINX = "/usr/sbin/nginx"
 UNBOUND_CHECKCONF = "/usr/sbin/unbound-checkconf"
+SYSTEMD_RUN = "/usr/bin/systemd-run"
+RSPAMADM = "/usr/bin/rspamadm"
 AGETTY = "/usr/sbin/agetty"
 
 Files = Mapping[str, bytes]
@@ -78,6 +81,10 @@ class Program:
             return (Command((SYSTEMCTL, "start", *self.units)),)
         return self.changed
 
+    def can_check(self, new: Files) -> bool:
+        """Whether there is a file to check: a program that is off may have none."""
+        return bool(self.check) and any(name in new for name in self.files)
+
     def check_argv(self, folder: Path) -> tuple[str, ...]:
         return tuple(part.format(folder=folder) for part in self.check)
 
@@ -98,6 +105,11 @@ IN_A_CHECKOUT = (_RELAY_IN_A_CHECKOUT, _WEB)
 # The order of reloads: names and doors first, then who stands in them.
 ON_A_BOX = (
     Program(name="hostname", files=("hostname",)),
+    Program(
+        name="network",
+        files=(network.FILE,),
+        changed=(Command((NETWORKCTL, "reload")),),
+    ),
     Program(
         name="nftables",
         files=(nftables.FILE,),
@@ -127,6 +139,19 @@ ON_A_BOX = (
         changed=(_systemctl("reload-or-restart", "nginx.service"),),
     ),
     Program(
+        name="rspamd",
+        files=(rspamd.FILE,),
+        # LuaJIT makes code as it runs, which the steward's unit forbids: a unit of its own.
+        check=(
+            SYSTEMD_RUN,
+            *("--quiet", "--wait", "--pipe", "--collect", "--property=User=_rspamd"),
+            *(RSPAMADM, "configtest", "-c", "{folder}/" + rspamd.FILE),
+        ),
+        changed=(_systemctl("restart", "rspamd.service"),),
+        switch=rspamd.SWITCH,
+        units=("rspamd.service",),
+    ),
+    Program(
         name="relay",
         files=(daemons.RELAY_FILE,),
         changed=(
@@ -142,6 +167,12 @@ ON_A_BOX = (
         changed=(_systemctl("try-restart", "ssh.service"),),
         switch=system.SSH_SWITCH,
         units=("ssh.service",),
+    ),
+    Program(
+        name="panel",
+        files=(),
+        switch=system.PANEL_SWITCH,
+        units=("pennypost-panel.service",),
     ),
     Program(name="console", files=("issue",), changed=(Command((AGETTY, "--reload")),)),
 )

@@ -12,6 +12,7 @@ DEFAULT_HOST = "pennypost"
 RELAY_SWITCH = "relay.on"  # it also keeps the queue, so it runs with the mail service off
 MAIL_SWITCH = "mail.on"
 SSH_SWITCH = "ssh.on"
+PANEL_SWITCH = "panel.on"  # the button is watched while the box waits for its owner
 
 
 def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
@@ -30,6 +31,8 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     }
     if facts.claimed:
         files[RELAY_SWITCH] = ""
+    else:
+        files[PANEL_SWITCH] = ""
     if mail_is_on(settings, facts):
         files[MAIL_SWITCH] = ""
     if ssh_is_on(settings, facts):
@@ -65,8 +68,14 @@ def _issue(settings: Settings, facts: Facts) -> str:
 
 def _state(settings: Settings, facts: Facts) -> list[str]:
     if not facts.claimed:
-        code = facts.claim_code or "not made yet"
-        return ["This box waits to be set up.", f"Claim code: {code}"]
+        seed = facts.preseed
+        lines = ["This box waits to be set up."]
+        if seed.say:
+            # agetty takes a backslash for one of its own signs.
+            lines += [line.replace("\\", "\\\\") for line in (seed.say, seed.fix)]
+        if seed.code:
+            return [*lines, "The claim code is the one of your file pennypost.toml."]
+        return [*lines, f"Claim code: {facts.claim_code or 'not made yet'}"]
     return ["Mail service: on" if mail_is_on(settings, facts) else "Mail service: off"]
 
 

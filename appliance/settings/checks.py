@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from appliance.base.finding import Finding, Refused, Result
+from appliance.settings import network
 from appliance.settings.schema import Settings
 
 _WIDE_IPV4_PREFIX = 8  # a trusted network wider than this holds a good part of the Internet
@@ -23,6 +24,8 @@ def findings(settings: Settings) -> list[Finding]:
         *_smarthost(settings),
         *_queue_times(settings),
         *_trusted_networks(settings),
+        *_aliases(settings),
+        *network.findings(settings.network),
     ]
     return sorted(found, key=lambda finding: finding.result is not Result.BAD)
 
@@ -150,8 +153,8 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
     """S5: a network that holds the whole Internet makes an open relay (G6)."""
     found = []
     for text in settings.relay.trusted_networks:
-        network = ipaddress.ip_network(text)
-        if network.prefixlen == 0:
+        trusted = ipaddress.ip_network(text)
+        if trusted.prefixlen == 0:
             found.append(
                 _bad(
                     "relay.trusted_networks",
@@ -159,8 +162,8 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
                     "Name the networks of your own devices, such as 192.168.0.0/16.",
                 )
             )
-        elif not network.is_private and network.prefixlen < (
-            _WIDE_IPV4_PREFIX if network.version == 4 else _WIDE_IPV6_PREFIX
+        elif not trusted.is_private and trusted.prefixlen < (
+            _WIDE_IPV4_PREFIX if trusted.version == 4 else _WIDE_IPV6_PREFIX
         ):
             found.append(
                 Finding(
@@ -169,6 +172,37 @@ def _trusted_networks(settings: Settings) -> list[Finding]:
                     say=f"{text} holds very many addresses of strangers.",
                     means="Each of them may send to anybody through the box.",
                     fix="Name a smaller network.",
+                )
+            )
+    return found
+
+
+def _aliases(settings: Settings) -> list[Finding]:
+    """R1: one alias of a name, in a domain of ours. How far they lead is judged by the policy."""
+    mail = settings.mail
+    ours = {mail.main_domain, *mail.additional_domains}
+    ours |= {relay.domain for relay in mail.relay_domains}
+    found = []
+    seen: set[str] = set()
+    for alias in settings.rules.aliases:
+        if alias.alias in seen:
+            found.append(
+                _bad(
+                    "rules.aliases",
+                    f"There are two aliases {alias.alias}.",
+                    "Write all targets into one of them.",
+                )
+            )
+        seen.add(alias.alias)
+        domain = alias.alias.rpartition("@")[2] if "@" in alias.alias else ""
+        if domain and domain not in ours:
+            found.append(
+                Finding(
+                    check="settings.rules.aliases",
+                    result=Result.WARN,
+                    say=f"The alias {alias.alias} is in a domain that is not one of this box.",
+                    means="No mail for it comes here.",
+                    fix="Add the domain, or remove the alias.",
                 )
             )
     return found

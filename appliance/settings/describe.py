@@ -89,5 +89,5 @@ def plain(value: Any) -> JSON:
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return {name: plain(inner) for name, inner in dataclasses.asdict(value).items()}
     return value

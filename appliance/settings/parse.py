@@ -169,6 +169,52 @@ def network(raw: JSON) -> str:
     )
 
 
+def address(raw: JSON) -> str:
+    """One IPv4 or IPv6 address that a machine can have, in canonical form."""
+    value = text()(raw)
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        raise Bad(f"“{value}” is not an address.", "Write it like 192.168.1.1.") from None
+    _refuse_special(found)
+    return str(found)
+
+
+def interface_address(raw: JSON) -> str:
+    """An address with the length of its network (or its netmask), as address/length."""
+    value = text()(raw)
+    bare, slash, _ = value.partition("/")
+    try:
+        found = ipaddress.ip_interface(value)
+    except ValueError:
+        raise Bad(f"“{value}” is not an address.", "Write it like 192.168.1.20/24.") from None
+    if not slash:
+        raise Bad(
+            f"“{value}” does not say how large its network is.",
+            f"Write {bare}/24 when the netmask is 255.255.255.0.",
+        )
+    _refuse_special(found.ip)
+    network = found.network
+    # RFC 3021: a network of two addresses has no broadcast address, one of one is a host.
+    if found.version == 4 and network.prefixlen < 31 and found.ip in (network[0], network[-1]):
+        raise Bad(
+            f"{found.ip} stands for the whole network {network}.",
+            "Choose an address between the first and the last one of the network.",
+        )
+    return str(found)
+
+
+def _refuse_special(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    # RFC 1122 3.2.1.3: no machine has an address of 0.0.0.0/8.
+    if (
+        found.is_loopback
+        or found.is_multicast
+        or found.is_unspecified
+        or (found.version == 4 and (found.is_reserved or int(found) >> 24 == 0))
+    ):
+        raise Bad(f"{found} cannot be the address of a machine.", "Write it like 192.168.1.20.")
+
+
 def resolver_address(raw: JSON) -> str:
     """An address of a name server, with @port when it is not 53."""
     value = text()(raw)

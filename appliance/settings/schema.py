@@ -15,6 +15,8 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.content import Content
+from appliance.settings.delivery import Delivery
 from appliance.settings.describe import (
     Field,
     choice,
@@ -25,9 +27,12 @@ from appliance.settings.describe import (
     text,
 )
 from appliance.settings.filter import Filter
+from appliance.settings.network import Network
 from appliance.settings.parse import JSON, Bad
+from appliance.settings.rules_section import Rewriting
 from appliance.settings.senders import Senders
 from appliance.settings.signing import Signing
+from appliance.settings.submission import Submission
 
 __all__ = ["Field", "plain"]  # the description's own words, for those who read it here
 
@@ -201,6 +206,13 @@ class Outbound:
         "Encryption to other servers",
         "opportunistic: encrypted whenever the other server offers it.",
     )
+    dane: str = choice(
+        "auto",
+        ("auto", "off"),
+        "Keys in the DNS (DANE)",
+        "auto: where a domain's signed DNS names its mail server's key, only that server gets "
+        "the mail.",
+    )
     connect_timeout_seconds: int = number(
         30, 1, 600, "seconds", "Wait for a connection", "Then the next address is tried."
     )
@@ -347,25 +359,35 @@ class Settings:
     """All settings. One that exists is valid field by field; `checks` looks across fields."""
 
     box: Box = field(default_factory=Box)
+    network: Network = field(default_factory=Network)
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
+    delivery: Delivery = field(default_factory=Delivery)
     relay: Relay = field(default_factory=Relay)
+    submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
+    content: Content = field(default_factory=Content)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
+    rules: Rewriting = field(default_factory=Rewriting)
     signing: Signing = field(default_factory=Signing)
 
 
 SECTIONS: dict[str, type] = {
     "box": Box,
+    "network": Network,
     "mail": Mail,
     "outbound": Outbound,
+    "delivery": Delivery,
     "relay": Relay,
+    "submission": Submission,
     "queue": Queue,
+    "content": Content,
     "filter": Filter,
     "senders": Senders,
     "web": Web,
+    "rules": Rewriting,
     "signing": Signing,
 }
 

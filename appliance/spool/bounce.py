@@ -1,22 +1,25 @@
 """Which reports are due after an attempt, and the reports themselves (RFC 3461 §5, RFC 3464).
 
-Never to the null reverse-path: a report about a report would go round for ever. Nothing that
-could have been refused at RCPT comes here, so strangers get no letters they did not cause.
+Never to the null reverse-path: a report about a report would go round for ever. Nor to a sender
+whose domain says that the message was not from there (SPF): strangers get no letters that they
+did not cause. Nothing that could have been refused at RCPT comes here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.mail import dsn, message
+from appliance.mail import dsn
 from appliance.mail.dsn import Fate, Kind, Original
 from appliance.mail.envelope import Envelope, Notify, Recipient
+from appliance.mail.message import split_head
 from appliance.spool.model import NewMessage, QueuedMessage
 
 _WISHES = {
     Kind.FAILED: Notify.FAILURE,
     Kind.DELAYED: Notify.DELAY,
     Kind.RELAYED: Notify.SUCCESS,
+    Kind.DELIVERED: Notify.SUCCESS,
 }
 
 
@@ -29,9 +32,9 @@ class Reporter:
     final_try_at: datetime | None = None
 
 
-def wanted(kind: Kind, envelope: Envelope, fates: Sequence[Fate]) -> tuple[Fate, ...]:
+def wanted(kind: Kind, message: QueuedMessage, fates: Sequence[Fate]) -> tuple[Fate, ...]:
     """Those of the fates that the sender wants to hear of."""
-    if envelope.mail_from is None:
+    if message.envelope.mail_from is None or message.no_reports:
         return ()
     return tuple(fate for fate in fates if fate.recipient.wants(_WISHES[kind]))
 
@@ -55,7 +58,7 @@ def report(
         envelope=queued.envelope,
         queue_id=queued.queue_id,
         arrived_at=queued.received_at,
-        head=message.split_head(head)[0],
+        head=split_head(head)[0],
         content=content,
     )
     body = dsn.build(

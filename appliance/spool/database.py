@@ -13,6 +13,7 @@ PAGES_BETWEEN_CHECKPOINTS = 4_000
 # Columns that came later: what an older program wrote has their defaults.
 _ADDED = (
     ("messages", "skip", "INTEGER NOT NULL DEFAULT 0"),
+    ("messages", "no_reports", "INTEGER NOT NULL DEFAULT 0"),
     ("ledger", "steps", "TEXT NOT NULL DEFAULT ''"),
     ("ledger", "times", "INTEGER NOT NULL DEFAULT 1"),  # attempts that a refusal's row stands for
     ("attempts", "author", "TEXT NOT NULL DEFAULT ''"),  # who held, released, sent or deleted

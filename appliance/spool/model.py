@@ -63,7 +63,8 @@ class NewMessage:
     out, a forged result removed) the whole new header is in `trace`, and `skip` says how many
     octets of the content it stands for. Several messages of one `put` may share a body file.
     `steps` is what each recipient's row in the ledger is to keep of the trace, as JSON; one for
-    all, or as many as there are recipients.
+    all, or as many as there are recipients. `no_reports`: whoever sent it may have forged the
+    sender, who is told nothing then.
     """
 
     queue_id: str
@@ -78,6 +79,7 @@ class NewMessage:
     helo: str = ""
     skip: int = 0
     held: bool = False
+    no_reports: bool = False
     steps: tuple[str, ...] = ()
 
 
@@ -109,6 +111,7 @@ class QueuedMessage:
     body_file: str = ""  # name in the bodies folder; empty when the body is in the database
     body: bytes | None = None  # None: not read yet
     delay_notified: bool = False
+    no_reports: bool = False
     recipients: tuple[QueuedRecipient, ...] = ()
 
 

@@ -40,12 +40,13 @@ def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
     batch.accepted.append(message.queue_id)
     number = batch.db.execute(
         "INSERT INTO messages (queue_id, received_at, size, direction, mail_from, smtputf8,"
-        " eight_bit, ret, envid, client, helo, trace, skip, held, body_file, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " eight_bit, ret, envid, client, helo, trace, skip, held, no_reports,"
+        " body_file, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.queue_id, at, message.size, message.direction, sender, envelope.smtputf8,
             envelope.eight_bit, envelope.ret, envelope.envid, message.client, message.helo,
-            message.trace, message.skip, message.held, body_file, message.body,
+            message.trace, message.skip, message.held, message.no_reports, body_file,
+            message.body,
         ),
     ).lastrowid  # fmt: skip
     recipients = tuple(
@@ -62,6 +63,7 @@ def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
         skip=message.skip,
         body_file=body_file,
         body=message.body,
+        no_reports=message.no_reports,
         recipients=recipients,
     )
 
@@ -244,14 +246,13 @@ def load(
     """A message without its body; None when it is gone."""
     row: Sequence[Any] | None = db.execute(
         "SELECT queue_id, received_at, size, delay_notified, mail_from, smtputf8, eight_bit, ret,"
-        " envid, trace, skip, body_file FROM messages WHERE id = ?",
+        " envid, trace, skip, body_file, no_reports FROM messages WHERE id = ?",
         (message_id,),
     ).fetchone()
     if row is None:
         return None
-    queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, trace, skip, file = (
-        row
-    )
+    queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, *rest = row
+    trace, skip, file, no_reports = rest
     envelope = Envelope(
         None if mail_from is None else address_from_text(mail_from),
         tuple(entry.recipient for entry in recipients),
@@ -270,6 +271,7 @@ def load(
         skip=skip,
         body_file=file,
         delay_notified=bool(notified),
+        no_reports=bool(no_reports),
         recipients=recipients,
     )
 

@@ -40,14 +40,18 @@ class Question:
         values: list[Any] = []
         for word in self.words[:MAX_WORDS]:
             terms.append(
-                "(queue_id = ? OR instr(lower(ifnull(mail_from, '')), ?)"
+                "(queue_id = ? OR queue_id GLOB ? || '-[0-9]*' OR instr(lower(steps), ?)"
+                " OR instr(lower(ifnull(mail_from, '')), ?)"
                 " OR instr(lower(recipient), ?) OR client = ?)"
             )
-            values += [word.upper(), word.lower(), word.lower(), word]
-        for column, part in (("mail_from", self.sender), ("recipient", self.recipient)):
-            if part:
-                terms.append(f"instr(lower(ifnull({column}, '')), ?)")
-                values.append(part.lower())
+            first, low = _first_id(word), word.lower()
+            values += [first, first, low, low, low, word]
+        if self.sender:
+            terms.append("instr(lower(ifnull(mail_from, '')), ?)")
+            values.append(self.sender.lower())
+        if self.recipient:  # the address that was written to is in the steps when it is another
+            terms.append("(instr(lower(recipient), ?) OR instr(lower(steps), ?))")
+            values += [self.recipient.lower()] * 2
         for comparison, at in ((">=", self.since), ("<=", self.until)):
             if at is not None:
                 terms.append(f"at {comparison} ?")
@@ -65,7 +69,15 @@ def ask(db: sqlite3.Connection, question: Question) -> list[JSON]:
 
 def _of_message(db: sqlite3.Connection, question: Question, limit: int) -> list[JSON]:
     """By queue id, which has an index; empty when the word is none."""
-    return _rows(db, question, " AND queue_id = ?", [question.words[0].upper()], limit)
+    first = _first_id(question.words[0])
+    also = " AND (queue_id = ? OR queue_id > ? AND queue_id < ?)"
+    return _rows(db, question, also, [first, f"{first}-", f"{first}."], limit)
+
+
+def _first_id(word: str) -> str:
+    """What one accepted message became (`<id>-1`: forwards, copies) comes with it, whichever id
+    is given."""
+    return word.upper().partition("-")[0]
 
 
 def _rows(

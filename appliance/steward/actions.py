@@ -7,22 +7,23 @@ text from a caller in its arguments.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Flag, auto
 from typing import Any
 
 from appliance.base.clock import Clock
 from appliance.base.finding import Refused
 from appliance.base.run import run
 from appliance.dns.resolver import Resolver
+from appliance.policy import alias_preview
 from appliance.render.apply import Applier, Progress, Wanted
-from appliance.render.claim import ClaimFiles
+from appliance.render.claim import PRESS_SECONDS, ClaimFiles, Press
 from appliance.render.facts import Place
 from appliance.render.programs import SYSTEMCTL
 from appliance.settings import schema
 from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward import services
+from appliance.steward.accounts import AccountActions
+from appliance.steward.action import Action, Who
 from appliance.steward.arguments import (
     MAX_HISTORY,
     Argument,
@@ -33,24 +34,6 @@ from appliance.steward.arguments import (
     whole_number,
 )
 from appliance.steward.signing import SigningDesk
-
-
-class Who(Flag):
-    """Who may ask: root (the CLI) and the web's user."""
-
-    ROOT = auto()
-    WEB = auto()
-    BOTH = ROOT | WEB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One entry of the table."""
-
-    do: Callable[..., Any]
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
-    who: Who = Who.BOTH
-    changes: bool = False  # worth a line in the log
 
 
 class Steward:
@@ -65,14 +48,17 @@ class Steward:
         claim: ClaimFiles,
         clock: Clock,
         resolver: Resolver | None = None,
+        press_group: str | None = None,
     ) -> None:
         self._place = place
         self._store = store
         self._applier = applier
         self._claim = claim
+        self._press = Press(place.claim_press, group=press_group)
         self._clock = clock
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
+        self.accounts = AccountActions(place, store, clock)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -101,6 +87,7 @@ class Steward:
             "services.status": Action(do=self.services_status),
             "claim.status": Action(do=self.claim_status),
             "claim.close": Action(do=self.claim_close, changes=True),
+            "claim.press": Action(do=self.claim_press, who=Who.ROOT | Who.PANEL, changes=True),
             "claim.code": Action(do=self.claim_code, who=Who.ROOT),
             "facts.show": Action(do=self.facts_show),
             "dkim.show": Action(do=self.dkim_show),
@@ -108,6 +95,7 @@ class Steward:
             "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
+            **self.accounts.table(),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:
@@ -195,6 +183,13 @@ class Steward:
     def claim_code(self, progress: Progress, who: Who) -> Any:
         return {"claimed": self._claim.is_claimed(), "code": self._claim.code()}
 
+    def claim_press(self, progress: Progress, who: Who) -> Any:
+        """The button of the box was pressed: for two minutes it can be claimed without its code."""
+        if self._claim.is_claimed():
+            raise Refused.because("claim.press", "This box has an owner already.")
+        self._press.note(self._clock.monotonic())
+        return {"seconds": PRESS_SECONDS}
+
     def claim_close(self, progress: Progress, who: Who) -> Any:
         """The box has an owner from now on: open what the settings open.
 
@@ -271,6 +266,8 @@ class Steward:
             progress({"step": "check", "state": "running", "seconds": 0.0})
             try:
                 settings = plan()
+                if settings.rules != old.rules:
+                    alias_preview.refuse_boundless(settings)
             except Refused:
                 progress({"step": "check", "state": "failed", "seconds": 0.0})
                 raise

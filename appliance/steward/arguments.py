@@ -38,6 +38,17 @@ def author(raw: Any) -> str:
     return raw
 
 
+def short_text(limit: int) -> Callable[[Any], str]:
+    """Text on one line; what it has to look like is judged by who keeps it."""
+
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or len(raw) > limit or not (raw.isprintable() or not raw):
+            raise ValueError(f"text of at most {limit} characters, without control characters")
+        return raw
+
+    return read
+
+
 def settings_object(raw: Any) -> Mapping[str, Any]:
     """A JSON object; the schema judges its content."""
     if not isinstance(raw, dict):

@@ -25,22 +25,30 @@ from appliance.render.apply import Applier
 from appliance.render.effects import Machine
 from appliance.render.facts import Place, Ports, box_place
 from appliance.render.folders import make_folders
-from appliance.render.main import boot, claim_of, keystore_of
+from appliance.render.main import WEB_GROUP, boot, claim_of, keystore_of
 from appliance.settings.store import Store
-from appliance.steward.actions import Action, Steward, Who
+from appliance.steward.action import Action, Who
+from appliance.steward.actions import Steward
 from appliance.steward.arguments import read, refuse
 
 IDLE_SECONDS = 300
-WEB_USER = "pp-web"
+WEB_USER, PANEL_USER = "pp-web", "pp-panel"
 _log = logging.getLogger("pennypost.steward")
 
 
 class Desk:
     """Takes requests: who asks, may they, are the arguments right; then has it done."""
 
-    def __init__(self, table: Mapping[str, Action], *, root_uids: Collection[int]) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Action],
+        *,
+        root_uids: Collection[int],
+        panel_uids: Collection[int] = (),
+    ) -> None:
         self._table = table
         self._root_uids = frozenset(root_uids)
+        self._panel_uids = frozenset(panel_uids)
         self._busy = 0
         self.last_request = SystemClock().monotonic()
 
@@ -53,9 +61,9 @@ class Desk:
     async def handle(self, request: Request) -> Any:
         """Answer one request. The work is done in a thread, progress comes back to the loop."""
         action = self._table[request.verb]
-        who = Who.ROOT if request.peer.uid in self._root_uids else Who.WEB
+        who = self._who(request.peer.uid)
         if who not in action.who:
-            raise refuse("who", f"{request.verb} is for root only.")
+            raise refuse("who", f"{request.verb} is not for user {request.peer.uid}.")
         arguments = read(action.arguments, request.args)
         loop = asyncio.get_running_loop()
 
@@ -77,6 +85,11 @@ class Desk:
             if action.changes:
                 _log.info("%s for user %d has ended", request.verb, request.peer.uid)
 
+    def _who(self, uid: int) -> Who:
+        if uid in self._root_uids:
+            return Who.ROOT
+        return Who.PANEL if uid in self._panel_uids else Who.WEB
+
 
 def assemble(place: Place) -> Steward:
     """The steward of the box at `place`, with everything real."""
@@ -87,6 +100,7 @@ def assemble(place: Place) -> Steward:
         applier=Applier(place, keystore_of(place, clock), Machine(place.run), clock),
         claim=claim_of(place),
         clock=clock,
+        press_group=None if place.dev else WEB_GROUP,
     )
 
 
@@ -116,8 +130,10 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 async def run_desk(place: Place, steward: Steward, *, idle_seconds: float | None) -> None:
     """Answer until told to end, or idle for so long."""
     own = os.geteuid()
-    desk = Desk(steward.table(), root_uids={own})
-    allowed = {own} if place.dev else {own, pwd.getpwnam(WEB_USER).pw_uid}
+    panel = set() if place.dev else {pwd.getpwnam(PANEL_USER).pw_uid}
+    web = set() if place.dev else {pwd.getpwnam(WEB_USER).pw_uid}
+    desk = Desk(steward.table(), root_uids={own}, panel_uids=panel)
+    allowed = {own} | web | panel
     sockets = [sock for group in sd.listen_fds().values() for sock in group]
     if sockets:
         server = await serve(desk.handlers(), sock=sockets[0], allowed_uids=allowed)
@@ -179,11 +195,13 @@ def main(argv: list[str] | None = None) -> int:
     place = _place_of(args)
     if args.apply:
         boot(place, Machine(place.run), SystemClock())
+        assemble(place).accounts.recover()
         return 0
     steward = assemble(place)
     try:
         if place.dev:
             prepare_checkout(place, args.settings)
+            steward.accounts.recover()
         else:
             steward.recover(lambda step: _log.info("%(step)s: %(state)s", step))
     except PennypostError as error:

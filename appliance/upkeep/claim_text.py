@@ -10,7 +10,8 @@ from pathlib import Path
 
 from appliance.base.files import remove_file, replace_file
 from appliance.base.finding import PennypostError
-from appliance.upkeep import esp
+from appliance.render.claim import ClaimFiles
+from appliance.upkeep import esp, preseed
 
 NAME = "CLAIM.TXT"
 CLAIM = Path("/data/pennypost/claim")
@@ -19,19 +20,24 @@ _log = logging.getLogger("pennypost.claim")
 
 def wanted(claim: Path) -> bytes | None:
     """What the file has to hold; None when there must be no file."""
-    code = claim / "code"
-    if (claim / "claimed").exists() or not code.exists():
+    files = ClaimFiles(claim)
+    seed = files.preseeded()
+    if files.is_claimed() or not files.code():
         return None
+    code = f"Claim code: {files.code()}"
+    if seed.code:
+        code = "The claim code is the one that you wrote into the file pennypost.toml."
     lines = (
         "This box waits to be set up.",
         "",
-        f"Claim code: {code.read_text().strip()}",
+        *((seed.say, seed.fix, "") if seed.say else ()),
+        code,
         "",
         "Connect it to your network, open http://pennypost.local/ in a browser",
         "and type the code there.",
     )
     # For any editor of any PC: line ends as Windows wants them, ASCII alone.
-    return "\r\n".join((*lines, "")).encode("ascii")
+    return "\r\n".join((*lines, "")).encode("ascii", "replace")
 
 
 def bring_about(content: bytes | None, partition: Path, lock: Path = esp.LOCK) -> bool:
@@ -53,6 +59,11 @@ def main() -> int:
         _log.warning("the boot partition is not mounted; %s is not kept", NAME)
         return 0
     try:
+        claim = ClaimFiles(CLAIM)
+        if preseed.doomed(esp.MOUNT_POINT, claim):
+            with esp.writable() as partition:
+                preseed.remove(partition, claim)
+            _log.info("pennypost.toml is off the boot partition")
         if bring_about(wanted(CLAIM), esp.MOUNT_POINT):
             _log.info("%s follows the claim", NAME)
     except (PennypostError, OSError) as error:

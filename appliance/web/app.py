@@ -16,6 +16,8 @@ from werkzeug.exceptions import HTTPException
 from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.dns.resolver import Resolver
 from appliance.web import (
+    accounts,
+    aliases,
     api,
     dns_guide,
     forms,
@@ -81,7 +83,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, trace, settings_pages, queue, dns_guide, people, manual, style, api,
-        landing, preferences, signatures, senders,
+        landing, preferences, signatures, senders, accounts, aliases,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

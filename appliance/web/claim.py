@@ -1,6 +1,7 @@
-"""Claiming: the box belongs to whom can read its code (H6).
+"""Claiming: the box belongs to whom can read its code, or press its button (H6).
 
-The code is made at the first boot; the console and CLAIM.TXT on the boot partition show it.
+The code is made at the first boot; the console and CLAIM.TXT on the boot partition show it. A
+press of the button stands for the code for two minutes, and for one person.
 Of many visitors at once exactly one gets the box; the others see from where it is being set
 up. Who has the code may take over from another browser. Five wrong codes make a pause of 15
 minutes, which a restart does not shorten. Once set up, the box is closed for ever (until a
@@ -10,11 +11,13 @@ factory reset): the marker file says so, and nothing here opens it again.
 from __future__ import annotations
 
 import hmac
+import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from appliance.base.clock import Clock
+from appliance.render.claim import Press
 from appliance.web.db import Database
 
 WRONG_CODES = 5
@@ -29,6 +32,7 @@ class Outcome(StrEnum):
     PAUSED = "paused"
     TAKEN = "taken"  # somebody else has it; the code was right
     NO_CODE = "no code"
+    NOT_PRESSED = "not pressed"
     CLOSED = "closed"
 
 
@@ -48,11 +52,14 @@ def folded(code: str) -> bytes:
 class Claim:
     """The claim of this box."""
 
-    def __init__(self, db: Database, clock: Clock, *, code: Path, marker: Path) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, *, code: Path, marker: Path, press: Press
+    ) -> None:
         self._db = db
         self._clock = clock
         self._code = code
         self._marker = marker
+        self._press = press
 
     def closed(self) -> bool:
         """The box has an owner; the wizard is over."""
@@ -101,11 +108,31 @@ class Claim:
                 return Outcome.PAUSED if paused else Outcome.WRONG
             if row["session"] not in (None, session) and not take_over:
                 return Outcome.TAKEN
-            db.execute(
-                "UPDATE claim SET session = ?, peer = ?, at = ?, wrong = 0, paused_until = 0",
-                (session, peer, now),
-            )
-            return Outcome.CLAIMED
+            return self._give(db, session, peer)
+
+    def try_press(self, *, session: str, peer: str, take_over: bool = False) -> Outcome:
+        """Claim the box for `session` because its button was pressed just now.
+
+        A pause after wrong codes does not matter: who presses stands in front of the box.
+        """
+        with self._db.transaction() as db:
+            if self.closed():
+                return Outcome.CLOSED
+            press = self._press.name(self._clock.monotonic())
+            is_new = press and press != db.execute("SELECT used FROM press").fetchone()["used"]
+            holder = db.execute("SELECT session FROM claim").fetchone()["session"]
+            if holder not in (None, session) and not (take_over and is_new):
+                return Outcome.NOT_PRESSED if take_over else Outcome.TAKEN
+            return self._give(db, session, peer) if is_new else Outcome.NOT_PRESSED
+
+    def _give(self, db: sqlite3.Connection, session: str, peer: str) -> Outcome:
+        """The box is `session`'s. A press is used up, even if it was the code that counted."""
+        db.execute(
+            "UPDATE claim SET session = ?, peer = ?, at = ?, wrong = 0, paused_until = 0",
+            (session, peer, self._clock.now().timestamp()),
+        )
+        db.execute("UPDATE press SET used = ?", (self._press.name(self._clock.monotonic()),))
+        return Outcome.CLAIMED
 
     def release(self) -> None:
         """Forget the claiming session, once its holder has signed in as administrator."""

@@ -34,6 +34,10 @@ class WebConfig:
         return self.data / "claim" / "code"
 
     @property
+    def claim_press(self) -> Path:
+        return self.run / "claim-press"
+
+    @property
     def claimed_marker(self) -> Path:
         return self.data / "claim" / "claimed"
 

@@ -3,6 +3,7 @@
     session    who is signed in, by the hash of the session id
     throttle   failed sign-ins by account and network
     claim      who is setting the box up, and the pause after wrong codes
+    press      the press of the button that was used up
     draft      the wizard's answers so far
     applying   how far the wizard's last step came
     known_net  networks from which an account has signed in before
@@ -30,6 +31,9 @@ CREATE TABLE IF NOT EXISTS claim (
     only INTEGER PRIMARY KEY CHECK (only = 1), session TEXT, peer TEXT, at REAL,
     wrong INTEGER NOT NULL DEFAULT 0, paused_until REAL NOT NULL DEFAULT 0) STRICT;
 INSERT OR IGNORE INTO claim (only) VALUES (1);
+CREATE TABLE IF NOT EXISTS press (
+    only INTEGER PRIMARY KEY CHECK (only = 1), used TEXT NOT NULL DEFAULT '') STRICT;
+INSERT OR IGNORE INTO press (only) VALUES (1);
 CREATE TABLE IF NOT EXISTS draft (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS applying (
     only INTEGER PRIMARY KEY CHECK (only = 1), state TEXT NOT NULL, steps TEXT NOT NULL,

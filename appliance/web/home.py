@@ -23,6 +23,7 @@ DUTIES: Mapping[str, str] = {
     "web": N_("These pages"),
     "nginx": N_("Encryption of these pages"),
     "resolver": N_("Looks up names"),
+    "spam filter": N_("Judges mail by its content"),
     "firewall": N_("Packet filter"),
     "time": N_("Keeps the clock right"),
     "name": N_("Announces pennypost.local"),
@@ -102,6 +103,8 @@ def gather() -> Now:
         )
     findings += _of_relay(relay)
     findings += _books_that_disagree(relay)
+    findings += _braked(relay)
+    findings += nobody_to_sign_in(view.settings.submission.sign_in)
     findings += checks.findings(view.settings)
     findings += _advice(view.settings.mail.enabled, not view.settings.mail.relay_domains)
     findings.sort(key=lambda f: _HURTS_FIRST[f.result])
@@ -111,7 +114,48 @@ def gather() -> Now:
 def _of_relay(relay: Mapping[str, Any] | None) -> list[Finding]:
     """What the relay noticed by itself: suspended block lists, next hops that take everybody."""
     raw = relay.get("findings") if relay is not None else None
-    return [Finding.from_json(item) for item in raw or () if isinstance(item, dict)]
+    found = [Finding.from_json(item) for item in raw or () if isinstance(item, dict)]
+    return [one for one in found if not one.check.startswith("account.brake")]  # see _braked
+
+
+def _braked(relay: Mapping[str, Any] | None) -> list[Finding]:
+    """B18: accounts whose mail is held until somebody has looked."""
+    found = relay.get("brakes") if relay else None
+    return [
+        Finding(
+            check="account.brake",
+            result=Result.BAD,
+            say=_("The mail of the account “%(name)s” is held.", name=str(b.get("login"))),
+            means=_(
+                "It suddenly wrote to very many strangers: the password may be stolen. "
+                "%(n)s letters wait.",
+                n=b.get("held", 0),
+            ),
+            fix=_("Ask the person; then release the account, or give it another password."),
+        )
+        for b in found or ()
+        if isinstance(b, dict)
+    ]
+
+
+def nobody_to_sign_in(on: bool) -> list[Finding]:
+    """S1: signing in is on, and there is nobody who could."""
+    if not on:
+        return []
+    try:
+        if services().steward.ask("account.list", timeout_seconds=10.0):
+            return []
+    except PennypostError:
+        return []  # that the steward does not answer is said already
+    return [
+        Finding(
+            check="account.none",
+            result=Result.WARN,
+            say=_("Signing in is switched on, and there is no account."),
+            means=_("Passwords can be guessed at, and nobody has one."),
+            fix=_("Add accounts under People, or switch signing in off."),
+        )
+    ]
 
 
 def _books_that_disagree(relay: Mapping[str, Any] | None) -> list[Finding]:
@@ -170,6 +214,8 @@ def _advice(enabled: bool, nothing_relayed: bool) -> list[Finding]:
 
 # Where a finding can be mended: by the beginning of its check.
 MENDS: tuple[tuple[str, str, str], ...] = (
+    ("account.", "/people/accounts/", N_("Open the accounts")),
+    ("settings.submission.", "/settings/sending", N_("Open sending")),
     ("settings.mail.", "/settings/mail", N_("Open mail settings")),
     ("settings.senders.", "/settings/senders/", N_("Open the lists")),
     ("settings.filter.", "/settings/filter", N_("Open the settings for strangers")),

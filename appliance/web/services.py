@@ -9,6 +9,7 @@ from flask import current_app
 from appliance.accounts.store import Accounts
 from appliance.base.clock import Clock
 from appliance.dns.resolver import Resolver
+from appliance.render.claim import Press
 from appliance.web.applying import Applying
 from appliance.web.claim import Claim
 from appliance.web.config import WebConfig
@@ -54,8 +55,14 @@ def build(config: WebConfig, resolver: Resolver) -> Services:
         config=config,
         clock=clock,
         sessions=Sessions(db, clock),
-        throttle=Throttle(db, clock),
-        claim=Claim(db, clock, code=config.claim_code, marker=config.claimed_marker),
+        throttle=Throttle(db, clock, relay),
+        claim=Claim(
+            db,
+            clock,
+            code=config.claim_code,
+            marker=config.claimed_marker,
+            press=Press(config.claim_press),
+        ),
         accounts=accounts,
         steward=steward,
         relay=relay,

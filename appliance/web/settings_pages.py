@@ -14,8 +14,9 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.base.finding import Finding, Refused, Result
-from appliance.settings import schema
+from appliance.base.finding import Finding, PennypostError, Refused, Result
+from appliance.settings import checks, schema
+from appliance.settings.rules_section import Alias
 from appliance.settings.senders import SenderEntry
 from appliance.web import forms, home, relay_rows, visit, wizard
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
@@ -28,6 +29,7 @@ from appliance.web.words import parse_time
 pages = Blueprint("settings", __name__, url_prefix="/settings")
 RELAYS = "mail.relay_domains"
 HIDDEN = "(kept secret)"
+TRIAL_TIMEOUT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ SCREENS = (
         ),
         (
             "outbound.tls",
+            "outbound.dane",
+            "delivery.lmtp",
             "outbound.connect_timeout_seconds",
             "outbound.reply_timeout_seconds",
             "outbound.connections_per_destination",
@@ -87,6 +91,8 @@ SCREENS = (
         ),
         (
             "filter.check_spf",
+            "filter.check_dkim",
+            "filter.dmarc",
             "filter.permitted_skip_dnsbl",
             "filter.greylist_delay_seconds",
             "filter.greylist_window_seconds",
@@ -108,11 +114,62 @@ SCREENS = (
         ),
     ),
     Screen(
+        "sending",
+        N_("Sending"),
+        N_("How your own people send: signing in, and how much one account may send."),
+        ("submission.sign_in", "submission.brake"),
+        (
+            "submission.max_per_hour",
+            "submission.max_recipients_per_hour",
+            "submission.brake_new_recipients",
+            "submission.brake_new_domains",
+        ),
+    ),
+    Screen(
+        "copies",
+        N_("Copies of all mail"),
+        N_("One address that gets a copy of everything that comes in or goes out."),
+        ("rules.copy_incoming", "rules.copy_outgoing"),
+    ),
+    Screen(
+        "content",
+        N_("Spam and viruses"),
+        N_("What is looked for in messages, and what becomes of them."),
+        (
+            "content.spam",
+            "content.mark_score",
+            "content.junk_score",
+            "content.quarantine_score",
+            "content.refuse_score",
+            "content.subject_tag",
+            "content.forbidden_attachments",
+            "content.attachment_action",
+            "content.closed_archives",
+            "content.virus",
+            "content.clamav",
+            "content.virus_action",
+        ),
+        (
+            "content.spam_for_own",
+            "content.virus_for_permitted",
+            "content.ask_lists",
+            "content.scanner",
+            "content.timeout_seconds",
+            "content.scan_bytes",
+        ),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
         ("queue.retry_seconds", "queue.delay_notice_seconds", "queue.give_up_seconds"),
         ("queue.reserve_bytes", "queue.ledger_days", "queue.ledger_bytes"),
+    ),
+    Screen(
+        "network",
+        N_("Address"),
+        N_("How the box gets its address."),
+        ("network.mode", "network.address", "network.gateway", "box.dns_forwarders"),
     ),
     Screen(
         "box",
@@ -121,7 +178,6 @@ SCREENS = (
         ("box.language", "box.time_zone", "box.ssh_authorized_keys"),
         (
             "box.ntp_servers",
-            "box.dns_forwarders",
             "web.session_idle_minutes",
             "web.session_hours",
             "web.allowed_hosts",
@@ -134,8 +190,10 @@ OWN_PAGES = {
     "signing.enabled": "/settings/signatures/",
     "senders.permitted": "/settings/senders/",
     "senders.forbidden": "/settings/senders/",
+    "rules.aliases": "/aliases/",
 }
 BY_NAME = {screen.name: screen for screen in SCREENS}
+ANY_SCREEN = f"/<any({','.join(BY_NAME)}):name>"
 
 
 def stored() -> tuple[int, dict[str, Any]]:
@@ -162,12 +220,23 @@ def change(changes: Mapping[str, Any], base_revision: int | None) -> Mapping[str
     return answer
 
 
+def content_state(status: Mapping[str, Any] | None) -> tuple[str, str, Finding | None, str]:
+    """The scanner's state for the page: colour, word, what is wrong, its last trouble."""
+    scanner = (status or {}).get("scanner")
+    if not isinstance(scanner, Mapping):
+        return "unknown", N_("off"), None, ""
+    finding, trouble = Finding.from_json(scanner["finding"]), str(scanner["last_trouble"])
+    if finding.result is Result.OK:
+        return "ok", N_("running"), None, trouble
+    return "bad", N_("does not answer"), finding, trouble
+
+
 @pages.get("/")
 def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,filter,limits,times,box):name>")
+@pages.get(ANY_SCREEN)
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -186,6 +255,7 @@ def _page(
     entries: Mapping[str, Entry],
     rows: list[Row],
     finding: Finding | None = None,
+    trial: Sequence[Finding] = (),
     list_tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     s = services()
@@ -199,17 +269,30 @@ def _page(
         entries=entries,
         rows=rows,
         finding_shown=finding,
+        trial=trial,
         wrong=any(e.error for e in entries.values()) or any(r.error for r in rows),
         enabled=enabled,
         mail_state=state,
         mail_why=why,
         states=home.STATES,
+        scanner=content_state(s.relay_state.status()) if screen.name == "content" else None,
         list_tests=list_tests,
         zones=wizard.time_zones() if screen.name == "box" else {},
+        warnings=_doubts(screen),
     )
 
 
-@pages.post("/<any(mail,outgoing,filter,limits,times,box):name>")
+def _doubts(screen: Screen) -> list[Finding]:
+    """What is allowed, in force, and doubtful: such as a network of very many strangers (S5)."""
+    settings = services().view().settings
+    names = {f"settings.{name}" for name in screen.all}
+    found = [f for f in checks.findings(settings) if f.check in names]
+    if screen.name == "sending":
+        found += home.nobody_to_sign_in(settings.submission.sign_in)
+    return found
+
+
+@pages.post(ANY_SCREEN)
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -230,7 +313,7 @@ def save(name: str) -> Response | tuple[str, int]:
         visit.say_next(_("Nothing was changed."))
         return redirect(url_for("settings.show", name=name), 303)
     try:
-        change(changed, _base_revision())
+        change(changed, base_revision())
     except Refused as refused:
         beside = forms.blame(entries, refused.finding)
         shown = None if beside else refused.finding
@@ -239,7 +322,8 @@ def save(name: str) -> Response | tuple[str, int]:
     return redirect(url_for("settings.show", name=name), 303)
 
 
-def _base_revision() -> int | None:
+def base_revision() -> int | None:
+    """The revision that a form was made from, if it says so."""
     typed = request.form.get("revision", "")
     return int(typed) if typed.isdecimal() and len(typed) < 12 else None
 
@@ -254,6 +338,19 @@ def _blame_rows(rows: list[Row], finding: Finding) -> list[Row]:
         else row
         for row in rows
     ]
+
+
+@pages.post("/outgoing/test")
+def try_smarthost() -> str:
+    """A1's test button: the steps of a delivery through the smarthost that is in use."""
+    screen = BY_NAME["outgoing"]
+    revision, values = stored()
+    try:
+        answer = services().relay.ask("smarthost.test", timeout_seconds=TRIAL_TIMEOUT_SECONDS)
+        trial = [Finding.from_json(found) for found in answer]
+    except PennypostError as error:
+        trial = [error.finding]
+    return _page(screen, revision, forms.fill(screen.all, values), [], trial=trial)
 
 
 @pages.post("/mail/switch")
@@ -310,10 +407,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and "entry" in value:
         return SenderEntry.from_json(value).to_text()
     if isinstance(value, dict):
-        try:
-            return schema.RelayDomain.from_json(value).to_text()
-        except ValueError:
-            return str(value)
+        for kind in (schema.RelayDomain, Alias):
+            try:
+                return kind.from_json(value).to_text()
+            except ValueError:
+                continue
+        return str(value)
     return str(value) if value not in (None, "") else _("(empty)")
 
 

@@ -87,12 +87,13 @@ def claim() -> Response | tuple[str, int]:
         return _claim_page(), 200
     take_over = request.form.get("take_over") == "yes"
     session = visit.ensure_session()
-    outcome = services().claim.try_code(
-        request.form.get("code", "")[:100],
-        session=session.id_hash,
-        peer=visit.current().peer,
-        take_over=take_over,
-    )
+    who = {"session": session.id_hash, "peer": visit.current().peer}
+    claim = services().claim
+    if press := request.form.get("press"):
+        outcome = claim.try_press(**who, take_over=press == "take-over")
+    else:
+        typed = request.form.get("code", "")[:100]
+        outcome = claim.try_code(typed, **who, take_over=take_over)
     if outcome is Outcome.CLAIMED:
         return redirect(_place(), 303)
     if outcome is Outcome.CLOSED:
@@ -117,6 +118,8 @@ def _claim_page(outcome: Outcome | None = None, typed: str = "") -> str:
         pause=duration(pause) if pause else "",
         has_code=claim.has_code(),
         wrong=error,
+        not_pressed=outcome is Outcome.NOT_PRESSED,
+        preseed=services().view().facts.get("preseed", {}),
         typed=typed if outcome is Outcome.WRONG else "",
         languages=LANGUAGES,
     )

@@ -40,6 +40,7 @@ class Checkout:
                     "mail.hostname": "mail.example.com",
                     "mail.relay_domains": [f"example.com | 127.0.0.1:{sink_port}"],
                     "queue.retry_seconds": [1],
+                    "filter.check_sender_domain": False,  # no DNS but the host's
                 }
             )
         )

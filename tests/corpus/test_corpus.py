@@ -22,7 +22,10 @@ def sink() -> Iterator[SmtpSink]:
 
 @pytest.fixture(scope="module")
 def box(sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayBox]:
-    settings = {"mail.relay_domains": [f"example.org | {sink.address}"]}
+    settings = {
+        "mail.relay_domains": [f"example.org | {sink.address}"],
+        "relay.trusted_networks": ["127.0.0.1"],  # a stranger's odd header would be refused
+    }
     with RelayBox(tmp_path_factory.mktemp("corpus"), settings) as box:
         yield box
 

@@ -38,8 +38,10 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayBox]:
         "mail.max_recipients": 100,
         "relay.max_hops": 25,
         "relay.errors_per_session": 5,
+        "submission.sign_in": True,
     }
-    with RelayBox(folder, settings, certificate=(pem, pem), deliver=False) as box:
+    people = {"anna": "correct-horse-battery-4711"}
+    with RelayBox(folder, settings, certificate=(pem, pem), deliver=False, accounts=people) as box:
         yield box
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.journeys.conftest import SHUT_PORTS
 from tests.support.box import Box
+from tests.support.disk import put_esp_file
 from tests.support.machine import Hardware
 from tests.support.smtp_sink import SmtpSink
 from tests.support.time_server import TimeServer
@@ -145,18 +146,55 @@ def test_an_administrators_key_opens_ssh_and_no_password_does(
     assert "publickey" in without.stderr
 
 
+PRESEED_CODE = "Lantern-Orbit-58"
+PRESEED_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmVnHSG8dPmHW1JYLYjQk8DOTxmpuSMhJKSTbEKFkdY anna"
+)
+# The address that the emulator forwards its ports to, and would give by DHCP too.
+PRESEED = f"""\
+claim_code = "{PRESEED_CODE}"
+ssh_keys = ["{PRESEED_KEY}"]
+[network]
+address = "10.0.2.15/24"
+gateway = "10.0.2.2"
+"""
+
+
+def took_over_its_preseed_file(box: Box, first_page: str) -> None:
+    assert "pennypost.toml was not used" not in first_page
+    assert box.root("pennypost claim show") == PRESEED_CODE
+    assert PRESEED_KEY in box.root("cat /run/pennypost/rendered/authorized_keys")
+    address = box.root("ip -color=never -4 -o address show scope global")
+    assert "10.0.2.15/24" in address
+    assert "dynamic" not in address, "it is the fixed one, not one by DHCP"
+    assert "DHCPv4" not in box.root("journalctl -q -b -o cat -u systemd-networkd")
+    assert PRESEED_CODE not in box.serial
+    assert "one of your file pennypost.toml" in box.serial
+    wait_until(
+        lambda: "PENNYPOST" not in box.root("ls /boot/efi").upper().replace("EFI/PENNYPOST", ""),
+        what="the used file off the boot partition",
+        timeout_seconds=120,
+        every_seconds=1.0,
+    )
+    assert PRESEED_CODE not in box.root("cat /boot/efi/CLAIM.TXT")
+    assert box.ask(f"grep -c '{PRESEED_CODE}' /dev/pennypost/esp")[1] == "0"
+
+
 def test_a_second_box_with_half_the_memory_comes_up_and_shares_no_secret(
     image: Path, fresh_box: Box, tmp_path: Path
 ) -> None:
     small = Hardware(memory_mib=512, guest_ports=fresh_box.machine.hardware.guest_ports)
     with Box(tmp_path / "second", small) as second:
-        second.flash(image).power_on()
-        second.wait_for_web()
+        second.flash(image)
+        put_esp_file(second.machine.disk, image, "PENNYPOST.TOML", PRESEED.encode())
+        second.power_on()
+        claim_page = second.wait_for_web()
         second.wait_until_settled()
         assert second.failed_units() == []
         print("memory on 512 MB, waiting for its wizard:\n" + second.root("free -m"))
         ours, theirs = identity(fresh_box), identity(second)
-        assert second.claim_code() != fresh_box.claim_code()
+        assert second.root("pennypost claim show") != fresh_box.root("pennypost claim show")
+        took_over_its_preseed_file(second, claim_page.body.decode())
     for name, value in ours.items():
         assert value.strip()
         assert value != theirs[name], f"two boxes share their {name}"

@@ -13,9 +13,11 @@ import urllib.request
 from http.cookiejar import CookieJar
 
 import pytest
+from cryptography import x509
 
 from tests.support.box import Box
 from tests.support.browser import PHONE, browser
+from tests.support.wait import wait_until
 from tests.support.wizard import STEPS, Answers, Visitor
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
@@ -107,7 +109,46 @@ def test_of_fifty_claims_at_once_exactly_one_gets_the_box(fresh_box: Box) -> Non
     assert places.count(True) == 1, places
 
 
-def claimed(url: str, code: str) -> bool:
+# Makes F12 of the emulated keyboard the reset button that a board's own description would name.
+REMAP = """
+import fcntl, glob, struct
+for name in glob.glob("/sys/class/input/event*"):
+    if "AT Translated" in open(name + "/device/name").read():
+        device = open("/dev/input/" + name.rpartition("/")[2], "rb")
+        fcntl.ioctl(device, 0x40084504, struct.pack("II", 0x58, 0x198))
+        print("remapped")
+"""
+
+
+def test_a_press_of_the_reset_button_stands_for_the_code_once(fresh_box: Box) -> None:
+    box = fresh_box
+    assert "remapped" in box.root(f"python3 -c '{REMAP}'")
+    assert not claimed(box.url, "", press="yes")
+    wait_until(
+        lambda: box.root("systemctl is-active pennypost-panel") == "active",
+        what="the panel's daemon",
+        timeout_seconds=60,
+    )
+    box.machine.qmp.command("send-key", keys=[{"type": "qcode", "data": "f12"}])
+    wait_until(
+        lambda: "can be claimed without its code" in box.journal("pennypost-panel"),
+        what="the press",
+        timeout_seconds=60,
+        every_seconds=0.5,
+    )
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        places = list(pool.map(lambda _: claimed(box.url, "", press="yes"), range(5)))
+    assert places.count(True) == 1, places
+
+
+def test_the_first_certificate_names_the_address_that_the_router_gave(fresh_box: Box) -> None:
+    address = ("127.0.0.1", fresh_box.port(443))
+    certificate = x509.load_pem_x509_certificate(ssl.get_server_certificate(address).encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert "10.0.2.15" in map(str, names.value.get_values_for_type(x509.IPAddress))
+
+
+def claimed(url: str, code: str, **more: str) -> bool:
     """Whether one visitor of their own, with the right code, got the box."""
     context = ssl._create_unverified_context()
     opener = urllib.request.build_opener(
@@ -115,7 +156,7 @@ def claimed(url: str, code: str) -> bool:
         urllib.request.HTTPCookieProcessor(CookieJar()),
     )
     page = opener.open(f"{url}/wizard/claim", timeout=180).read().decode()
-    form = {"code": code}
+    form = {"code": code, **more}
     for name, value in re.findall(
         r"<input[^>]*type=[\"']?hidden[\"']?[^>]*name=[\"']?([\w-]+)[\"']?[^>]*value=[\"']([^\"']*)",
         page,
@@ -129,7 +170,7 @@ def claimed(url: str, code: str) -> bool:
     try:
         answer = opener.open(request, timeout=180)
     except urllib.error.HTTPError as error:
-        if error.code in (409, 429):  # somebody else has it
+        if error.code in (409, 422, 429):  # somebody else has it, or no press was noticed
             return False
         raise
     return not answer.url.endswith("/claim")

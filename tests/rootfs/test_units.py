@@ -29,7 +29,9 @@ UNCONFINED = {
     "pennypost-claim.service",
     "pennypost-confirm.service",
     "pennypost-console.service",
+    "pennypost-certificate.service",
     "pennypost-grow.service",
+    "pennypost-preseed.service",
     "pennypost-slots.service",
     "pennypost-zram.service",
 }
@@ -97,12 +99,15 @@ def test_each_service_of_ours_says_what_it_may_use() -> None:
             assert values(unit, "SystemCallFilter"), unit.name
 
 
-@pytest.mark.parametrize("name", ["relay", "web"])
+@pytest.mark.parametrize("name", ["relay", "web", "panel"])
 def test_the_daemons_have_own_users_and_no_capabilities(name: str) -> None:
     unit = UNIT_FOLDERS[0] / f"pennypost-{name}.service"
     assert values(unit, "User") == [f"pp-{name}"]
     assert values(unit, "CapabilityBoundingSet") == [""]
     hidden = " ".join(values(unit, "InaccessiblePaths"))
+    if name == "panel":
+        assert hidden.split()[0] == "-/data"
+        return
     for folder in ("settings", "keys/ca", "keys/ssh"):
         assert f"/data/pennypost/{folder}" in hidden
 

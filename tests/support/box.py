@@ -145,10 +145,11 @@ class Box:
         for unit in ("pennypost-confirm.service", "pennypost-slots.service"):
 
             def done(unit: str = unit) -> bool:
-                text = self.root(f"systemctl show -p ActiveState,Result {unit}")
+                # Not ActiveState: the copy is "active" from its first moment to its last.
+                text = self.root(f"systemctl show -p ActiveState,ExecMainExitTimestamp {unit}")
                 if "ActiveState=failed" in text:
                     raise AssertionError(f"{unit} failed: " + self.journal(unit))
-                return "ActiveState=active" in text
+                return "ExecMainExitTimestamp=\n" not in f"{text}\n"
 
             wait_until(
                 done, what=f"{unit} done", timeout_seconds=timeout_seconds, every_seconds=1.0

@@ -84,3 +84,19 @@ def esp_file(image: Path, name: str, *, offset: int = 0) -> bytes:
         capture_output=True,
     )
     return done.stdout
+
+
+def put_esp_file(disk: Path, image: Path, name: str, data: bytes) -> None:
+    """Lay a file on the boot partition of a qcow2 overlay of `image`, as any PC would."""
+    part = partitions(image)["esp"]
+    esp, file = disk.with_name("esp.img"), disk.with_name("esp-file")
+    esp.write_bytes(read_partition(image, "esp"))
+    file.write_bytes(data)
+    for argv in (
+        ["mcopy", "-o", "-i", str(esp), str(file), f"::{name}"],
+        ["qemu-io", "-f", "qcow2", "-c", f"write -s {esp} {part.offset} {part.size}", str(disk)],
+    ):
+        subprocess.run(
+            argv, check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+    esp.unlink()

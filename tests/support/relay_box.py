@@ -9,23 +9,31 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from appliance.base.clock import SystemClock
+from appliance.accounts.passwords import make_hash
+from appliance.accounts.users import Users
+from appliance.base.clock import Clock, SystemClock
+from appliance.base.database import Database
 from appliance.dns.resolver import FakeResolver
+from appliance.memory import throttle
+from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
 from appliance.relay.memories import Memories
 from appliance.relay.shop import Shop
-from appliance.relay.worker import Worker
+from appliance.relay.sign_in import SignIn
+from appliance.relay.worker import Outside, Worker
 from appliance.settings import schema
 from appliance.spool.bodies import Disk, RealDisk
 from appliance.spool.store import Spool
 
 T = TypeVar("T")
+hash_of = cache(make_hash)  # each costs some hundredths of a second
 BASE = {
     "mail.enabled": True,
     "mail.hostname": "box.example.com",
@@ -37,6 +45,10 @@ BASE = {
     "filter.check_sender_domain": False,
     "filter.check_spf": False,
 }
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class RelayBox:
@@ -51,14 +63,21 @@ class RelayBox:
         certificate: tuple[Path, Path] | None = None,
         disk: Disk | None = None,
         deliver: bool = True,
+        accounts: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        outside: Outside | None = None,
     ) -> None:
+        """`accounts` are names and passwords of people who may sign in."""
         self.folder = folder
+        self.clock = clock or SystemClock()
+        self._accounts = dict(accounts or {})
         self.log: list[str] = []
         self.settings = schema.from_json({**BASE, **(settings or {})})
         self._resolver = resolver or FakeResolver()
         self._certificate = certificate or (None, None)
         self._disk = disk or RealDisk()
         self._deliver = deliver
+        self._outside = outside
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._sockets = {port: [loopback_socket(0)] for port in Port}
@@ -108,20 +127,39 @@ class RelayBox:
                 sock.close()
 
     async def _start(self) -> None:
-        clock = SystemClock()
+        clock = self.clock
         spool = await Spool.open(self.folder / "spool", clock=clock, disk=self._disk)
         log = MailLog(echo=False)
         log.listeners.append(self.log.append)
-        self.shop = Shop(spool=spool, clock=clock, resolver=self._resolver, log=log)
+        self.shop = Shop(
+            spool=spool,
+            clock=clock,
+            resolver=self._resolver,
+            log=log,
+            book=SentBook(self.folder / "memory" / "sent.db", trouble=_raise)
+            if self._accounts
+            else None,
+        )
         self.memories = Memories.open(self.folder / "memory", self.shop)
         self.shop.take(self.settings, accepting=True)
-        self.worker = Worker(self.shop)
+        if self._accounts:
+            self._open_accounts()
+        self.worker = Worker(self.shop, self._outside)
         self.listener = Listener(self.shop, self._sockets)
         await self.listener.open(*self._certificate)
         if self._deliver:
             self.worker.start()
         else:
             spool.on_put = lambda message: None
+
+    def _open_accounts(self) -> None:
+        path = self.folder / "accounts.db"
+        self.users = Users(path, self.clock)
+        for login, password in self._accounts.items():
+            self.users.add(login, name="", password_hash=hash_of(password))
+        counts = Database(self.folder / "memory" / "sign_in.db", throttle.SCHEMA, durable=False)
+        self.shop.sign_in = SignIn(path, throttle.Throttle(counts, self.clock))
+        self.shop.take_people(self.shop.sign_in.people())
 
     async def _stop(self) -> None:
         self.listener.close()

@@ -43,9 +43,10 @@ class SmtpClient:
         name: str = "client.example.org",
         source: str = "",
     ) -> None:
+        """`source` is the address to come from, such as another one of loopback's."""
         self.name = name
         self.socket: socket.socket = socket.create_connection(
-            (host, port), timeout_seconds, (source, 0) if source else None
+            (host, port), timeout_seconds, source_address=(source, 0) if source else None
         )
         if tls:
             self.socket = _any_certificate().wrap_socket(self.socket, server_hostname=host)

@@ -14,6 +14,7 @@ and can be told, while it runs, to refuse, to put off, or to be down:
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import threading
 from collections.abc import Coroutine, Mapping
@@ -38,6 +39,8 @@ class Delivered:
     hello: str
     tls: bool
     session: int  # counts connections from 1
+    user: str = ""  # who signed in
+    recipient_parameters: tuple[tuple[str, ...], ...] = ()  # of each recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,24 @@ class Plan:
     end_of_data: str = ""  # instead of the last 250; the message is not kept
     drop_at_end_of_data: bool = False  # keeps the message but the 250 never comes
     starttls: bool = True  # only with `tls=`
+    most_sessions: int = 0  # at a time; more are sent away with 421
+    users: Mapping[str, str] = field(default_factory=dict)  # who may sign in; none: no AUTH
+    auth: str = "PLAIN LOGIN"  # the ways of signing in that are offered
+    extensions: tuple[str, ...] = ()  # more to offer
 
 
 class SmtpSink:
     """See the module's text. `port` 0 takes a free one and keeps it through `go_down`."""
 
     def __init__(
-        self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
     ) -> None:
-        self.host, self.port, self.tls = host, port, tls
+        self.host, self.port, self.tls, self.implicit_tls = host, port, tls, implicit_tls
         self.plan = Plan()
         self.messages: list[Delivered] = []
         self.sessions = 0
@@ -113,7 +125,12 @@ class SmtpSink:
     async def _listen(self) -> None:
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._serve, self.host, self.port, limit=1 << 20, reuse_address=True
+                self._serve,
+                self.host,
+                self.port,
+                limit=1 << 20,
+                reuse_address=True,
+                ssl=self.tls if self.implicit_tls else None,
             )
             self.port = self._server.sockets[0].getsockname()[1]
 
@@ -148,20 +165,23 @@ class _Session:
         number: int,
     ) -> None:
         self.sink, self.reader, self.writer, self.number = sink, reader, writer, number
-        self.hello, self.encrypted = "", False
+        self.hello, self.encrypted, self.signed_in = "", sink.implicit_tls, ""
         self.reset()
 
     def reset(self) -> None:
         self.mail_from: str | None = None
         self.parameters: tuple[str, ...] = ()
         self.recipients: list[str] = []
+        self.recipient_parameters: list[tuple[str, ...]] = []
 
     async def reply(self, text: str) -> None:
         self.writer.write(text.encode() + b"\r\n")
         await self.writer.drain()
 
     async def run(self) -> None:
-        banner = self.sink.plan.banner
+        banner, most = self.sink.plan.banner, self.sink.plan.most_sessions
+        if most and len(self.sink._writers) > most:
+            banner = "421 4.7.0 too many connections"
         await self.reply(banner or "220 sink.example.com ESMTP")
         if banner and not banner.startswith("2"):
             return
@@ -182,6 +202,9 @@ class _Session:
         names = ["sink.example.com", *_EXTENSIONS]
         if self.sink.tls and self.sink.plan.starttls and not self.encrypted:
             names.append("STARTTLS")
+        if self.sink.plan.users:
+            names.append(f"AUTH {self.sink.plan.auth}")
+        names += self.sink.plan.extensions
         await self.reply("\r\n".join([f"250-{n}" for n in names[:-1]] + [f"250 {names[-1]}"]))
 
     async def on_helo(self, text: str) -> None:
@@ -196,6 +219,20 @@ class _Session:
         await self.writer.start_tls(self.sink.tls)
         self.encrypted = True
         self.reset()
+
+    async def on_auth(self, text: str) -> None:
+        words = text.split()
+        if words[1].upper() == "PLAIN":
+            _, user, password = base64.b64decode(words[2]).decode().split("\0")
+        else:
+            said = []
+            for question in (b"Username:", b"Password:"):
+                await self.reply(f"334 {base64.b64encode(question).decode()}")
+                said.append(base64.b64decode(await self.reader.readline()).decode())
+            user, password = said
+        good = self.sink.plan.users.get(user) == password
+        self.signed_in = user if good else ""
+        await self.reply("235 2.7.0 welcome" if good else "535 5.7.8 who are you")
 
     async def on_noop(self, text: str) -> None:
         await self.reply("250 2.0.0 ok")
@@ -213,7 +250,7 @@ class _Session:
         await self.reply("250 2.1.0 ok")
 
     async def on_rcpt(self, text: str) -> None:
-        address, _ = _path(text)
+        address, parameters = _path(text)
         plan = self.sink.plan
         refusal = plan.recipients.get(address, plan.recipient)
         if refusal:
@@ -221,6 +258,7 @@ class _Session:
             await self.reply(refusal)
             return
         self.recipients.append(address)
+        self.recipient_parameters.append(parameters)
         await self.reply("250 2.1.5 ok")
 
     async def on_data(self, text: str) -> None:
@@ -245,6 +283,8 @@ class _Session:
                 hello=self.hello,
                 tls=self.encrypted,
                 session=self.number,
+                user=self.signed_in,
+                recipient_parameters=tuple(self.recipient_parameters),
             )
         )
         self.reset()

@@ -26,12 +26,17 @@ from appliance.base.clock import Clock, SystemClock
 from appliance.base.control import Request, serve
 from appliance.base.finding import Refused
 from appliance.dns.resolver import FakeResolver, Resolver
+from appliance.policy import alias_preview
+from appliance.policy.people import People, Person
+from appliance.policy.rules import Rules
 from appliance.render.apply import Applier
 from appliance.render.claim import ClaimFiles
 from appliance.render.effects import Machine
 from appliance.render.facts import Place
 from appliance.render.folders import make_folders
 from appliance.render.main import boot, claim_of, keystore_of
+from appliance.settings import schema
+from appliance.settings.schema import Settings
 from appliance.settings.store import Store
 from appliance.steward.actions import Steward
 from appliance.steward.main import Desk
@@ -81,10 +86,12 @@ class RelayStandIn:
     letters: list[dict[str, Any]] = field(default_factory=list)
     accepting: bool = True
     why: str = ""
+    trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
     findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     traced: list[dict[str, Any]] = field(default_factory=list)
     ledger: dict[str, Any] | None = None
+    settings: Callable[[], Settings] | None = None
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         if args.get("all"):
@@ -112,6 +119,9 @@ class RelayStandIn:
             "findings": self.findings,
             "ledger": self.ledger,
         }
+
+    async def test_smarthost(self, request: Request) -> Any:
+        return list(self.trial)
 
     async def list(self, request: Request) -> Any:
         found = self._matching(request.args)
@@ -164,16 +174,26 @@ class RelayStandIn:
     async def reload(self, request: Request) -> Any:
         return {}
 
+    async def preview(self, request: Request) -> Any:
+        """The product's own sentences, on a box with the mailboxes anna and bert."""
+        if self.settings is None:
+            return []
+        settings = schema.from_json({"delivery.lmtp": "127.0.0.1:24"}, self.settings())
+        rules = Rules.from_settings(settings, People.of([Person("anna"), Person("bert")]))
+        return [alias_preview.preview(rules, name).to_json() for name in request.args["aliases"]]
+
     def handlers(self) -> dict[str, Any]:
         acts = dict.fromkeys(
             ("queue.send", "queue.hold", "queue.release", "queue.delete"), self.act
         )
         return {
+            "smarthost.test": self.test_smarthost,
             "status": self.status,
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
             "trace": self.trace,
+            "alias.preview": self.preview,
             "dnsbl.test": self.dnsbl_test,
             **acts,
         }
@@ -233,6 +253,7 @@ class WebBox:
             data=self.place.data, run=self.place.run, clock=self.clock, behind_proxy=behind_proxy
         )
         self.store = Store(self.place.settings_database, self.clock)
+        self.relay.settings = lambda: self.store.current()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: dict[str, asyncio.Server] = {}
@@ -293,8 +314,6 @@ class WebBox:
         self.app.testing = False  # errors become pages, as on the box
 
     def settings(self) -> dict[str, Any]:
-        from appliance.settings import schema
-
         return schema.to_json(self.store.current()[1])
 
     def visitor(self, peer: str = "192.168.1.20", *, https: bool = False) -> Visitor:

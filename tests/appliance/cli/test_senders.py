@@ -37,6 +37,7 @@ def test_a_wrong_entry_is_refused_in_words(
     assert "names an address inside a network" in capsys.readouterr().err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("ip", "address", "words"),
     [

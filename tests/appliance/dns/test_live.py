@@ -106,3 +106,29 @@ def test_the_fake_keeps_to_the_same_words() -> None:
             await fake.query("example.com", "TXT")
 
     asyncio.run(ask())
+
+
+class Validating(DnsServer):
+    """Says of every answer that it was authenticated."""
+
+    def respond(self, wire: bytes, *, tcp: bool) -> bytes | None:
+        answer = super().respond(wire, tcp=tcp)
+        if answer is None:
+            return None
+        flags = int.from_bytes(answer[2:4]) | 0x0020  # AD
+        return answer[:2] + flags.to_bytes(2) + answer[4:]
+
+
+@pytest.mark.parametrize(("is_trusted", "believed"), [(None, True), (True, True), (False, False)])
+def test_that_an_answer_is_authenticated_is_believed_of_the_own_name_server_only(
+    is_trusted: bool | None, believed: bool
+) -> None:
+    digest = "ab" * 64  # dnspython writes long ones in pieces
+    zones = {"_25._tcp.mx.example.com": {"TLSA": [f"3 1 2 {digest}"]}}
+    with Validating(zones) as server:
+        resolver = LiveResolver("127.0.0.1", server.port, is_trusted=is_trusted)
+        answer = asyncio.run(resolver.query("_25._tcp.mx.example.com", "TLSA"))
+    assert answer.authenticated is believed
+    assert "".join(answer.records[0].split()) == f"312{digest}"
+    assert not LiveResolver("192.0.2.53").is_trusted
+    assert LiveResolver("::1").is_trusted

@@ -10,10 +10,11 @@ from appliance.base.clock import FakeClock
 from appliance.dns.resolver import MX, FakeResolver
 from appliance.mail.address import parse
 from appliance.policy.chain import Chain
+from appliance.policy.people import People, Person
 from appliance.policy.rules import Rules
 from appliance.policy.sender_domain import KEEP_SECONDS
 from appliance.policy.tools import Tools
-from appliance.policy.verdict import Facts, Port, Stage, Verdict
+from appliance.policy.verdict import Action, Facts, Port, Stage, Verdict
 from appliance.settings import schema
 
 
@@ -32,7 +33,8 @@ def judged(sender: str, tools: Tools | None = None, **facts: object) -> Verdict:
     given.mail_from = parse(sender) if sender else None
     for name, value in facts.items():
         setattr(given, name, value)
-    rules = Rules.from_settings(schema.from_json({"mail.main_domain": "ours.example"}))
+    given_settings = schema.from_json({"mail.main_domain": "ours.example"})
+    rules = Rules.from_settings(given_settings, People.of([Person("ann")]))
     tools = tools or Tools(resolver(), FakeClock())
     return asyncio.run(Chain(rules).run(Stage.MAIL, given, tools))
 
@@ -57,9 +59,20 @@ def test_a_sender_that_cannot_be_answered_is_refused(sender: str, reply: str | N
     assert (found and f"{found.code} {found.enhanced}") == reply
 
 
+def test_a_box_whose_own_dns_is_down_turns_nobody_away() -> None:
+    dead = FakeResolver(
+        fail={f"{t} {n}" for t in ("MX", "A", "AAAA") for n in ("a.b", "c.d")} | {"NS "}
+    )
+    tools = Tools(dead, FakeClock())
+    assert judged("x@a.b", tools).action is Action.ACCEPT
+    asked = len(dead.asked)
+    assert judged("x@c.d", tools).action is Action.ACCEPT
+    assert len(dead.asked) == asked, "it is not asked again for a while"
+
+
 def test_our_own_people_are_not_asked() -> None:
     assert judged("a@nowhere.example", trusted=True).reply is None
-    assert judged("a@nowhere.example", user="ann").reply is None
+    assert judged("ann@ours.example", user="ann").reply is None
 
 
 def test_a_domain_is_looked_up_once_for_many_messages() -> None:

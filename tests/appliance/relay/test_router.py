@@ -20,15 +20,34 @@ RESOLVER = FakeResolver(
         "backup.example": [(10, "a.example.org"), (20, "box.example.com"), (30, "b.example.org")],
         "dead.example": [(10, "gone.example.org")],
         "half.example": [(10, "slow.example.org"), (20, "gone.example.org")],
+        "mixed.example": [(0, ""), (10, "a.example.org")],
+        "alias.example": [(10, "cname.example.org")],
+        "literal.example": [(10, "192.0.2.7")],
+        "here.example": [(10, "a.example.org"), (20, "me.example"), (20, "b.example.org")],
+        "onlyhere.example": [(10, "me.example")],
+        "many.example": [(10, "many.example.org")],
+        "v6half.example": [(10, "v6half.example.org")],
     },
+    CNAME={"cname.example.org": ["b.example.org"]},
     A={
         "a.example.org": ["192.0.2.1"],
         "b.example.org": ["192.0.2.2"],
         "noMX.example": ["192.0.2.3"],
         "slow.example.org": [],
+        "me.example": ["192.0.2.99"],
+        "many.example.org": ["192.0.2.11", "192.0.2.12", "192.0.2.13"],
+        "v6half.example.org": ["192.0.2.14"],
     },
-    AAAA={"a.example.org": ["2001:db8::1"]},
-    fail={"MX broken.example", "A slow.example.org", "AAAA slow.example.org"},
+    AAAA={
+        "a.example.org": ["2001:db8::1"],
+        "many.example.org": ["2001:db8::11", "2001:db8::12"],
+    },
+    fail={
+        "MX broken.example",
+        "A slow.example.org",
+        "AAAA slow.example.org",
+        "AAAA v6half.example.org",
+    },
 )
 
 
@@ -43,9 +62,10 @@ def router(**settings: object) -> Router:
 
 def found(domain: str) -> list[str]:
     route = Route(Kind.MX, domain)
-    return [
-        target.address for target in asyncio.run(targets.find(route, RESOLVER, "box.example.com"))
-    ]
+    targets_found = targets.find(
+        route, RESOLVER, "box.example.com", is_own=lambda address: address == "192.0.2.99"
+    )
+    return [target.address for target in asyncio.run(targets_found)]
 
 
 def trouble(domain: str) -> DeliveryTrouble:
@@ -91,6 +111,47 @@ def test_an_address_literal_is_dialled_as_it_is() -> None:
 
 def test_mail_exchangers_come_in_the_order_of_their_preference_ipv6_first() -> None:
     assert found("example.org") == ["2001:db8::1", "192.0.2.1", "192.0.2.2"]
+
+
+def test_addresses_of_both_kinds_take_turns() -> None:
+    """Or a line without IPv6 would wait for all of these before the first that works."""
+    assert found("many.example") == [
+        "2001:db8::11", "192.0.2.11", "2001:db8::12", "192.0.2.12", "192.0.2.13",
+    ]  # fmt: skip
+
+
+def test_one_kind_of_address_is_enough_when_the_other_cannot_be_looked_up() -> None:
+    assert found("v6half.example") == ["192.0.2.14"]
+
+
+def test_odd_exchangers_are_taken_as_they_are_meant() -> None:
+    assert found("mixed.example") == ["2001:db8::1", "192.0.2.1"]
+    assert found("alias.example") == ["192.0.2.2"]
+    assert found("literal.example") == ["192.0.2.7"]
+
+
+def test_an_exchanger_that_is_this_box_under_another_name_ends_the_list() -> None:
+    assert found("here.example") == ["2001:db8::1", "192.0.2.1"]
+    raised = trouble("onlyhere.example")
+    assert (raised.say, raised.permanent, raised.status) == (Say.OWN_MX, True, "5.4.6")
+    assert trouble("me.example").say is Say.OWN_MX  # without any MX
+
+
+def test_the_kernel_knows_which_addresses_are_ours() -> None:
+    assert targets.is_own_address("127.0.0.1")
+    assert targets.is_own_address("::1")
+    assert targets.is_own_address("0.0.0.0")
+    assert not targets.is_own_address("203.0.113.77")
+
+
+def test_our_own_domains_lead_to_the_mailboxes_where_there_are_any() -> None:
+    by_socket = router(delivery__lmtp="/run/dovecot/lmtp").route("example.com")
+    assert (by_socket.kind, by_socket.host, by_socket.tls) == (
+        Kind.MAILBOX, "/run/dovecot/lmtp", Tls.NONE,
+    )  # fmt: skip
+    assert str(by_socket) == "mailbox /run/dovecot/lmtp"
+    by_port = router(delivery__lmtp="[::1]:2424").route("example.com")
+    assert (by_port.host, by_port.port, str(by_port)) == ("::1", 2424, "mailbox [::1]:2424")
 
 
 def test_without_mx_the_domain_is_its_own_mail_server() -> None:

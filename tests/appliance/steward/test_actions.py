@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from appliance.base.control import Peer, Request
 from appliance.base.finding import PennypostError, Refused
 from appliance.base.run import Completed
+from appliance.render.claim import Press
 from appliance.render.programs import ON_A_BOX, Command
 from appliance.steward import actions, services
 from appliance.steward.actions import Steward
 from appliance.steward.main import Desk
 from tests.support.applied_box import Box
 
-ROOT, WEB = 0, 4711
+ROOT, WEB, PANEL = 0, 4711, 4712
 VERBS = {
     "settings.show",
     "settings.change",
@@ -34,12 +35,20 @@ VERBS = {
     "claim.status",
     "claim.close",
     "claim.code",
+    "claim.press",
     "facts.show",
     "dkim.show",
     "dkim.rotate",
     "dkim.switch",
     "dkim.tend",
     "box.reboot",
+    "account.list",
+    "account.add",
+    "account.edit",
+    "account.password",
+    "account.enable",
+    "account.disable",
+    "account.delete",
 }
 
 
@@ -70,10 +79,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
 
 @pytest.fixture
 def desk(box: Box, ran: Ran) -> Desk:
+    (box.place.data / "accounts").mkdir(parents=True, exist_ok=True)
     steward = Steward(
         box.place, store=box.store, applier=box.applier, claim=box.claim, clock=box.clock
     )
-    return Desk(steward.table(), root_uids={ROOT})
+    return Desk(steward.table(), root_uids={ROOT}, panel_uids={PANEL})
 
 
 def ask(desk: Desk, verb: str, args: Mapping[str, Any] | None = None, *, uid: int = ROOT) -> Any:
@@ -139,10 +149,41 @@ def test_an_import_without_secrets_keeps_them(desk: Desk, box: Box) -> None:
     assert box.store.current()[1].outbound.smarthost_password == "s3cret"
 
 
+def test_accounts_are_kept_and_no_password_comes_back(desk: Desk, box: Box) -> None:
+    ask(desk, "settings.change", {"changes": MAIL, "author": "anna"})
+    given = {"login": "Anna", "name": "Anna Smith", "password": "correct-horse-battery-4711"}
+    made = ask(desk, "account.add", given, uid=WEB)
+    assert made["addresses"] == ["anna@example.com"]
+    assert "correct" not in str(made)
+    assert "too short" in refused(desk, "account.password", {"login": "anna", "password": "x"})
+    assert len(ask(desk, "account.password", {"login": "anna"})["password"]) == 23
+    assert not ask(desk, "account.disable", {"login": "anna"})["enabled"]
+    changed = ask(desk, "account.edit", {"login": "anna", "messages_per_hour": 5})
+    assert (changed["messages_per_hour"], changed["name"]) == (5, "Anna Smith")
+    (listed,) = ask(desk, "account.list", uid=WEB)
+    assert "hash" not in str(listed)
+    assert ask(desk, "account.delete", {"login": "anna"}) == {"login": "anna"}
+    assert "no account" in refused(desk, "account.enable", {"login": "anna"})
+    assert "missing" in refused(desk, "account.add", {"name": "x"})
+
+
 def test_the_claim_code_is_for_root_only(desk: Desk, box: Box) -> None:
     code = box.claim.ensure_code()
-    assert "root only" in refused(desk, "claim.code", {}, uid=WEB)
+    assert "not for user" in refused(desk, "claim.code", {}, uid=WEB)
     assert ask(desk, "claim.code") == {"claimed": False, "code": code}
+
+
+def test_the_panel_may_report_a_press_and_nothing_else(desk: Desk, box: Box) -> None:
+    assert ask(desk, "claim.press", uid=PANEL) == {"seconds": 120.0}
+    press = Press(box.place.claim_press)
+    assert press.name(box.clock.monotonic())
+    box.clock.advance(120)
+    assert press.name(box.clock.monotonic()) == ""
+    assert "not for user" in refused(desk, "claim.press", {}, uid=WEB)
+    for verb in VERBS - {"claim.press"}:
+        assert "not for user" in refused(desk, verb, {}, uid=PANEL)
+    box.claim.close()
+    assert "has an owner" in refused(desk, "claim.press", {}, uid=PANEL)
 
 
 def test_closing_the_claim_opens_what_the_settings_open(desk: Desk, box: Box) -> None:
@@ -233,7 +274,7 @@ SETTING_NAMES = st.sampled_from(
 )
 ARGUMENTS = st.dictionaries(
     st.one_of(
-        st.sampled_from(["changes", "settings", "author", "revision", "limit", "secrets"]),
+        st.sampled_from(["changes", "settings", "author", "revision", "limit", "secrets", "login"]),
         HOSTILE_TEXT,
     ),
     st.one_of(HOSTILE_VALUE, st.dictionaries(SETTING_NAMES, HOSTILE_VALUE, max_size=3)),
@@ -290,7 +331,8 @@ def test_nothing_but_the_table_is_run_and_nothing_written_but_the_box_s_own(
     assert all(argv[:2] == ("/usr/bin/systemctl", "show") for argv in shown)
     assert set(ran.argvs) - set(shown) <= allowed
     assert {a.argv for a in box.effects.told if isinstance(a, Command)} <= allowed
-    assert all(argv[0].startswith("/usr/sbin/") for argv in box.effects.checked)
+    checkers = {p.check[0] for p in ON_A_BOX if p.check}
+    assert {argv[0] for argv in box.effects.checked} <= checkers
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "run"}
     assert sorted(os.listdir()) == working_folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.policy import alias_preview
 from appliance.relay.say import NEXT_STEP, Say
 from appliance.settings import schema
 from appliance.spool import narrative, reconcile
@@ -75,6 +76,10 @@ def test_every_text_has_its_german() -> None:
 def test_every_reason_of_a_delivery_has_its_german() -> None:
     said = [*Say, *NEXT_STEP.values(), *narrative.SENTENCES, *reconcile.SENTENCES]
     assert [say for say in said if say not in catalogue("de")] == []
+
+
+def test_every_sentence_about_an_alias_has_its_german() -> None:
+    assert [say for say in alias_preview.Say if say not in catalogue("de")] == []
 
 
 def test_the_german_has_no_text_that_is_not_used() -> None:

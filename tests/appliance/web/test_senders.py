@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.support.web_box import Visitor, WebBox
 
 PAGE = "/settings/senders/"
@@ -34,6 +36,7 @@ def test_an_entry_is_added_searched_removed_and_put_back(box: WebBox, owner: Vis
     }
 
 
+@pytest.mark.full
 def test_a_wrong_entry_stays_as_typed_with_its_error(owner: Visitor) -> None:
     form = {"list": "forbidden", "entry": "10.0.0.5/8", "comment": "x"}
     answer = owner.post(PAGE + "add", form, page=PAGE)
@@ -42,6 +45,7 @@ def test_a_wrong_entry_stays_as_typed_with_its_error(owner: Visitor) -> None:
     assert "names an address inside a network" in answer.text
 
 
+@pytest.mark.full
 def test_the_page_says_what_would_happen_and_by_which_entry(owner: Visitor) -> None:
     add(owner, "forbidden", "192.0.2.0/24")
     add(owner, "permitted", "partner.example")
@@ -57,6 +61,7 @@ def test_the_block_lists_are_tested_from_the_page(box: WebBox, owner: Visitor) -
     assert "bl.example: lists everybody" in re.sub(r"<[^>]+>|\s+(?=:)", "", answer.text)
 
 
+@pytest.mark.full
 def test_what_the_relay_noticed_stands_on_the_home_page(box: WebBox, owner: Visitor) -> None:
     box.relay.findings = [
         {"check": "filter.dnsbl_zones", "result": "warn", "say": "bl.example is suspended."}

@@ -172,6 +172,24 @@ def test_the_password_of_the_smarthost_is_never_sent_to_the_page(
     assert box.settings()["outbound.smarthost_password"] == ""
 
 
+def test_the_button_of_the_smarthost_shows_what_came_of_each_step(
+    box: WebBox, owner: Visitor
+) -> None:
+    assert "/settings/outgoing/test" not in owner.get("/settings/outgoing").text
+    form = form_of(owner.get("/settings/outgoing").text)
+    form |= {"outbound.mode": "smarthost", "outbound.smarthost_host": "smtp.example.net"}
+    assert owner.post("/settings/outgoing", form).status_code == 303
+    page = owner.get("/settings/outgoing").text
+    assert 'action="/settings/outgoing/test#trial"' in page
+    box.relay.trial = [
+        {"check": "smarthost.connect", "result": "ok", "say": "The smarthost answers."},
+        {"check": "smarthost.sign-in", "result": "bad", "say": "No.", "means": "535 <b>who</b>"},
+    ]
+    shown = owner.post("/settings/outgoing/test", {}, page="/settings/outgoing").text
+    assert "The smarthost answers." in shown
+    assert "535 &lt;b&gt;who&lt;/b&gt;" in shown
+
+
 def test_a_silent_steward_is_said_on_the_page(box: WebBox, owner: Visitor) -> None:
     box.stop("steward")
     response = owner.get("/settings/mail")

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.base.clock import FakeClock
 from appliance.base.finding import Refused
+from appliance.render.claim import Preseeded, Press
+from appliance.render.main import boot
 from appliance.web.applying import State
 from tests.support.wait import wait_until
 from tests.support.web_box import ADMIN, ANSWERS, PASSWORD, Visitor, WebBox
@@ -362,3 +365,85 @@ def test_the_wizard_speaks_german_from_its_first_page(box: WebBox, tmp_path: Pat
     visitor.claim()
     visitor.answer("language", {"box.language": "de"})
     assert 'lang="de"' in visitor.get("/wizard/administrator").text
+
+
+# -- the button and the preseed file (H6) ----------------------------------------------
+
+
+def press(box: WebBox) -> None:
+    """What the steward does when the panel tells of a press."""
+    Press(box.place.claim_press).note(box.clock.monotonic())
+
+
+def pressed(visitor: Visitor, press: str = "yes") -> int:
+    return visitor.post("/wizard/claim", {"press": press}).status_code
+
+
+def test_a_press_of_the_button_stands_for_the_code_for_one_person(box: WebBox) -> None:
+    first, second = box.visitor("192.168.1.7"), box.visitor("192.168.1.8")
+    assert pressed(first) == 422
+    assert "noticed no press" in first.post("/wizard/claim", {"press": "yes"}).text
+    press(box)
+    assert pressed(first) == 303
+    assert first.follow("/").request.path == "/wizard/language"
+    assert pressed(second) == 409
+    assert pressed(second, "take-over") == 422, "the press is used up"
+    assert "being set up from 192.168.1.7" in second.get("/wizard/claim").text
+
+
+def test_who_presses_again_goes_on_from_another_browser(box: WebBox) -> None:
+    press(box)
+    first, second = box.visitor("192.168.1.7"), box.visitor("192.168.1.8")
+    assert pressed(first) == 303
+    press(box)
+    assert pressed(second) == 409
+    assert pressed(second, "take-over") == 303
+    assert first.get("/wizard/language").headers["Location"] == "/wizard/claim"
+
+
+def test_after_a_claim_by_code_a_press_is_worth_nothing(box: WebBox) -> None:
+    press(box)
+    assert box.visitor("192.168.1.7").claim().status_code == 303
+    assert pressed(box.visitor("192.168.1.8"), "take-over") == 422
+
+
+def test_of_fifty_who_saw_the_press_exactly_one_gets_the_box(box: WebBox) -> None:
+    visitors = [box.visitor(f"192.168.1.{n}") for n in range(1, 51)]
+    tokens = [v.token("/wizard/claim") for v in visitors]
+    press(box)
+
+    def claim(visitor: Visitor, token: str) -> int:
+        return visitor.post("/wizard/claim", {"press": "yes"}, token=token).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        results = list(pool.map(claim, visitors, tokens))
+    assert results.count(303) == 1
+    assert results.count(409) == 49
+
+
+def test_a_press_is_good_for_two_minutes(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with WebBox(tmp_path, clock=clock) as box:
+        press(box)
+        clock.advance(119)
+        assert pressed(box.visitor()) == 303
+        press(box)
+        clock.advance(121)
+        assert pressed(box.visitor("192.168.1.8"), "take-over") == 422
+
+
+def test_the_claim_page_tells_of_the_preseed_file(box: WebBox) -> None:
+    say = "pennypost.toml was not used. network.address: “x” is not an address."
+    box.claim_files.note_preseed(Preseeded("", False, say, "Write it like 192.168.1.20/24."))
+    boot(box.place, box.effects, box.clock)
+    page = box.visitor().get("/wizard/claim").text
+    assert say in page
+    assert "Write it like 192.168.1.20/24." in page
+    assert "CLAIM.TXT" in page
+    box.claim_files.set_code("Lantern-Orbit-58")
+    box.claim_files.note_preseed(Preseeded("ab", True))
+    boot(box.place, box.effects, box.clock)
+    page = box.visitor().get("/wizard/claim").text
+    assert "It is the one that was written into the file pennypost.toml" in page
+    assert "CLAIM.TXT" not in page
+    assert box.visitor().claim("lantern orbit 58").status_code == 303
