@@ -78,7 +78,8 @@ def test_the_queue_is_shown_and_ordered_about_over_the_control_socket(
     assert call(path, "queue.delete", {"ids": [second], "author": "kim"}) == {"count": 1}
     (gone,) = call(path, "trace", {"search": second})
     assert gone["fate"] == "deleted"
-    assert gone["story"][-1]["say"] == "Deleted by kim. Its sender was not told."
+    said = [told["say"] for told in gone["story"]]
+    assert "Deleted by kim. Its sender was not told." in said  # a try may have been under way
     with pytest.raises(Refused):
         call(path, "trace", {"since": "yesterday"})
     books = call(path, "ledger.reconcile")
