@@ -42,7 +42,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     verdict = form_of(content) or await judge(shop, transaction)
     if verdict.reply is not None:
         content.discard()
-        shop.refused(queue_id, facts, verdict)
+        to = ", ".join(str(entry.address) for entry in transaction.envelope.recipients)
+        shop.refused(queue_id, facts, verdict, to=to)
         return _naming(verdict.reply, queue_id)
     plan = rewriting.plan(shop, facts, transaction.envelope)
     if plan.refusal is not None and plan.refusal.reply is not None:
