@@ -60,7 +60,7 @@ def send(box: Box, message: bytes, to: str = "office@example.com") -> Answer:
 def split_trace(data: bytes) -> tuple[bytes, bytes]:
     """The fields that the box put in front (Received, what its checks found), and the rest."""
     end = 0
-    while data[end : end + 9].lower() == b"received:" and end == 0 or OURS.match(data, end):
+    while (data[end : end + 9].lower() == b"received:" and end == 0) or OURS.match(data, end):
         end = data.index(b"\r\n", end) + 2
         while data[end : end + 1] in (b" ", b"\t"):
             end = data.index(b"\r\n", end) + 2
