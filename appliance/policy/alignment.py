@@ -14,12 +14,13 @@ from functools import cache
 
 from appliance.mail import reply as replies
 from appliance.mail.from_field import from_domains
-from appliance.policy import dmarc, psl
+from appliance.policy import dmarc, psl, sender_domain
 from appliance.policy.rules import Rules
 from appliance.policy.spf import SpfResult
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Disposition, Facts, Verdict, note, reject
 
+KEEP_SECONDS = 30.0
 _NO_SPF = SpfResult("none", "", "mailfrom", "not checked")
 
 
@@ -39,16 +40,24 @@ def _debians_list() -> psl.Rules | None:
 
 async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Ask for the domain's policy and judge by SPF and DKIM."""
-    if facts.message is None:
+    if facts.message is None or sender_domain.dns_is_down(tools):
         return
-    author = from_domains(facts.message.head)
-    facts.dmarc = await dmarc.check(
-        tools.resolver,
-        from_domains=author.domains,
-        spf=facts.spf or _NO_SPF,
-        dkim=facts.dkim,
-        rules=_debians_list(),
-    )
+    author = facts.author or from_domains(facts.message.head)
+    spf = facts.spf or _NO_SPF
+    signed = tuple((one.result, one.domain) for one in facts.dkim)
+    key, now = (author.domains, spf.result, spf.domain, signed), tools.clock.monotonic()
+    found = tools.dmarc_results.get(key, now)
+    if found is None:
+        found = await dmarc.check(
+            tools.resolver,
+            from_domains=author.domains,
+            spf=spf,
+            dkim=facts.dkim,
+            rules=_debians_list(),
+        )
+        if found.result != "temperror":
+            tools.dmarc_results.put(key, found, now + KEEP_SECONDS)
+    facts.dmarc = found
 
 
 def judged(facts: Facts, rules: Rules) -> Verdict | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 
-from appliance.policy import arc, dkim
+from appliance.policy import arc, dkim, sender_domain
 from appliance.policy.arc import ArcResult
 from appliance.policy.dkim import DkimResult
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, note
 
+_UNSIGNED = (DkimResult("none", why="the message is not signed"),)
+_UNSEALED = ArcResult("none")
 BUDGET_SECONDS = 15.0  # the sender waits for its 250 meanwhile
 
 
@@ -27,6 +29,12 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Verify all signatures and the chain of seals, within the budget."""
     message, now = facts.message, tools.clock.now()
     if message is None:
+        return
+    head = message.head.lower()
+    if b"dkim-signature" not in head and b"arc-" not in head:
+        facts.dkim, facts.arc = _UNSIGNED, _UNSEALED
+        return
+    if sender_domain.dns_is_down(tools):
         return
     try:
         async with asyncio.timeout(BUDGET_SECONDS):

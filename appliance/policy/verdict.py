@@ -12,6 +12,7 @@ from typing import Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.auth_results import Outcome
+from appliance.mail.from_field import FromField
 from appliance.mail.reply import Reply
 from appliance.policy.arc import ArcResult
 from appliance.policy.dkim import DkimResult
@@ -240,6 +241,7 @@ class Facts:
     callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
+    author: FromField | None = None  # who stands in From
     dkim: tuple[DkimResult, ...] = ()
     arc: ArcResult | None = None
     dmarc: DmarcResult | None = None
@@ -260,7 +262,8 @@ class Facts:
         self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
         self.queue_id, self.recipients = "", ()
-        self.dkim, self.arc, self.dmarc, self.outcomes = (), None, None, ()
+        self.author, self.dkim, self.arc = None, (), None
+        self.dmarc, self.outcomes = None, ()
         self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False

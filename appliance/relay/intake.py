@@ -90,7 +90,9 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
-    note_brake(shop, facts, queue_id)
+    for queued in new:
+        if queued.held:
+            note_brake(shop, facts, queued.queue_id)
     return replies.QUEUED.naming(queue_id)
 
 
@@ -149,7 +151,6 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts.received_count = message.count_received(content.head)
     facts.message = content
     facts.queue_id = transaction.queue_id
-    facts.recipients = tuple(entry.address for entry in transaction.envelope.recipients)
     return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.dns.remembering import RememberingResolver
 from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
 from appliance.policy.dkim import SigningKey
@@ -57,23 +58,31 @@ class Shop:
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    own_scanner: str = ""  # host:port of the box's own, as rendered
     signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
     # Given what is known and a message that is forwarded: an ARC set to put in front of it.
     seal: Callable[[Facts, bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
+        self.tools = Tools(
+            RememberingResolver(self.resolver, self.clock),
+            self.clock,
+            sent=self.book,
+            srs_secret=self.srs_secret,
+        )
         self.take(self.settings, accepting=self.accepting)
 
     def take(
-        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str = ""
+        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str | None = None
     ) -> None:
         """Put settings in force for whatever begins from now on.
 
-        `scanner` is whom to ask about content; empty for nobody.
+        `scanner` is whom to ask about content; empty for nobody, None as before.
         """
-        self._take_scanner(scanner or settings.content.scanner, settings.content.timeout_seconds)
+        self.own_scanner = self.own_scanner if scanner is None else scanner
+        address = settings.content.scanner or self.own_scanner
+        self._take_scanner(address, settings.content.timeout_seconds)
         self.settings = settings
         self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
@@ -86,8 +95,7 @@ class Shop:
     def take_people(self, people: People) -> None:
         """Put the accounts in force that there are now."""
         self.people = people
-        scanner = self.scanner.address if self.scanner is not None else ""
-        self.take(self.settings, accepting=self.accepting, why=self.why_closed, scanner=scanner)
+        self.take(self.settings, accepting=self.accepting, why=self.why_closed)
 
     def _take_scanner(self, address: str, timeout_seconds: float) -> None:
         old = self.scanner
