@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def pages(bench: Bench, folder: Path, socket: Path) -> None:
             ("confirm deleting all", "/queue/delete?which=all"),
             ("where is my mail?", "/trace/?who=anna17@"),
         ):
-            page = bench.time(f"page: {name}", PAGE_SECONDS, lambda a=address: visitor.get(a))
+            page = bench.time(f"page: {name}", PAGE_SECONDS, partial(visitor.get, address))
             if page.status_code != 200:
                 raise RuntimeError(f"{address}: {page.status_code}")
 
@@ -222,7 +223,7 @@ def orders(bench: Bench, server: Ours, messages: int) -> None:
 
     with Honest(server.port) as honest:
         for verb in ("queue.hold", "queue.release", "queue.send"):
-            done = bench.time(f"{verb} all", ORDER_SECONDS, lambda v=verb: ask(v, all=True), 1)
+            done = bench.time(f"{verb} all", ORDER_SECONDS, partial(ask, verb, all=True), 1)
             if done["count"] < messages:
                 raise RuntimeError(f"{verb}: {done}")
         bench.time(
