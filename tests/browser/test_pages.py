@@ -25,6 +25,7 @@ NARROWEST = ViewportSize(width=320, height=640)
 AFTER = (
     "/",
     "/queue/",
+    "/trace/",
     "/queue/?search=nobody-has-this",
     "/trace/",
     "/queue/delete?which=all",

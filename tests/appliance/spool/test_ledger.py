@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from appliance.base.clock import FakeClock
 from appliance.spool import flood, ledger, queries, trace
 from appliance.spool.ledger import Keeping
@@ -109,6 +111,7 @@ async def _found(spool: Spool, word: str) -> list[dict[str, object]]:
     return await spool.look(lambda db: trace.ask(db, Question(words=(word,))))
 
 
+@pytest.mark.full
 def test_a_stranger_pushes_out_refusals_and_not_what_was_accepted(
     tmp_path: Path, clock: FakeClock, letter: Letter
 ) -> None:
@@ -131,6 +134,7 @@ def test_a_stranger_pushes_out_refusals_and_not_what_was_accepted(
     with_spool(tmp_path, clock, work)
 
 
+@pytest.mark.full
 def test_the_estimate_of_its_size_is_near_the_truth(
     tmp_path: Path, clock: FakeClock, letter: Letter
 ) -> None:
