@@ -62,9 +62,12 @@ class Spool:
 
         Raises sqlite3.Error or OSError when the disk does not let us.
         """
+        disk = disk or RealDisk()
         (folder / "bodies").mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)  # letters are nobody else's business
-        spool = cls(folder, clock=clock, disk=disk or RealDisk())
+        for holder in (folder, folder.parent):  # the first letter is no safer than the folder
+            disk.flush_folder(holder)
+        spool = cls(folder, clock=clock, disk=disk)
         await spool._sweep()
         return spool
 
