@@ -1,5 +1,6 @@
 """The mail path: from the final dot to the queue, top to bottom."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from appliance.policy.verdict import (
     reject,
     steps_to_json,
 )
-from appliance.relay import rewriting
+from appliance.relay import rewriting, signing
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -41,7 +42,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     verdict = form_of(content) or await judge(shop, transaction)
     if verdict.reply is not None:
         content.discard()
-        shop.refused(queue_id, facts, verdict)
+        to = ", ".join(str(entry.address) for entry in transaction.envelope.recipients)
+        shop.refused(queue_id, facts, verdict, to=to)
         return _naming(verdict.reply, queue_id)
     plan = rewriting.plan(shop, facts, transaction.envelope)
     if plan.refusal is not None and plan.refusal.reply is not None:
@@ -49,16 +51,24 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.refused(queue_id, facts, plan.refusal)
         return _naming(plan.refusal.reply, queue_id)
     now = shop.clock.now()
+    try:
+        signature = await _signature(shop, facts, content)
+    except OSError as error:
+        content.discard()
+        shop.log.event(queue_id, "not-stored", why=str(error), client=facts.client)
+        return replies.TRY_AGAIN.naming(queue_id)
     base = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
         received_at=now,
         size=content.size,
-        trace=trace_fields(shop, transaction, now)
+        trace=signature
+        + trace_fields(shop, transaction, now)
         + b"".join(facts.fields)
         + (facts.new_head or b""),
         skip=len(content.head) if facts.new_head is not None else 0,
         held=facts.disposition is Disposition.QUARANTINE,
+        no_reports=_may_be_forged(facts),
         steps=_steps(transaction),
         body=content.body(),
         body_file=content.hand_over(),
@@ -66,8 +76,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         client=facts.client,
         helo=facts.helo,
     )
-    new = rewriting.messages(shop, facts, base, plan)
     try:
+        new = await _messages(shop, facts, base, plan)
         await shop.spool.put(*new)
     except SpoolFailed as error:
         shop.counters["storage_failures"] += 1
@@ -80,8 +90,35 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
-    note_brake(shop, facts, queue_id)
+    for queued in new:
+        if queued.held:
+            note_brake(shop, facts, queued.queue_id)
     return replies.QUEUED.naming(queue_id)
+
+
+async def _signature(shop: Shop, facts: Facts, content: Content) -> bytes:
+    """What our own people send is signed as it leaves (D4). Raises OSError."""
+    if not facts.is_ours or not shop.signing_keys:
+        return b""
+    head = content.head if facts.new_head is None else facts.new_head
+    return await signing.signature(shop, head, content.body_blocks, content.size)
+
+
+async def _messages(
+    shop: Shop, facts: Facts, base: NewMessage, plan: rewriting.Plan
+) -> tuple[NewMessage, ...]:
+    """What is to be queued. A forward of a large message is sealed away from the loop.
+
+    Raises SpoolFailed.
+    """
+    try:
+        if plan.bundles and base.body_file is not None:
+            return await asyncio.to_thread(rewriting.messages, shop, facts, base, plan)
+        return rewriting.messages(shop, facts, base, plan)
+    except OSError as error:
+        if base.body_file is not None:
+            base.body_file.discard()
+        raise SpoolFailed(str(error)) from error
 
 
 def note_brake(shop: Shop, facts: Facts, queue_id: str) -> None:
@@ -113,6 +150,7 @@ async def judge(shop: Shop, transaction: Transaction) -> Verdict:
     facts.size = content.size
     facts.received_count = message.count_received(content.head)
     facts.message = content
+    facts.queue_id = transaction.queue_id
     return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
 
 
@@ -133,6 +171,11 @@ def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:
         only_recipient=str(recipients[0].address) if len(recipients) == 1 else "",
     )
     return trace.received(hop, now)
+
+
+def _may_be_forged(facts: Facts) -> bool:
+    """The sender's domain says that its mail does not come from there: it is told nothing."""
+    return not facts.is_ours and facts.spf is not None and facts.spf.result == "fail"
 
 
 def _steps(transaction: Transaction) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from appliance.mail import reply as replies
 from appliance.mail.envelope import Envelope, Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
-from appliance.policy.verdict import Facts, Port, Stage
+from appliance.policy.verdict import Facts, Port, Stage, defer
 from appliance.relay import auth, data_reader, intake
 from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
@@ -34,6 +34,8 @@ OVERRUN_FACTOR = 2  # a client that sends more than this times the limit is cut 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HELO = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_.])?|\[[A-Za-z0-9:.\-]+\])\Z")
+_TOO_MANY_CONNECTIONS = defer("connections", replies.TOO_MANY_CONNECTIONS, "all places are taken")
+_TOO_MANY_ERRORS = defer("errors", replies.TOO_MANY_ERRORS, "too many commands were wrong")
 _log = logging.getLogger(__name__)
 
 
@@ -199,7 +201,7 @@ class Session(SMTP):
         if not shop.accepting:
             return await self._turn_away(replies.SWITCHED_OFF)
         if not self._enter():
-            shop.log.event(self._name(), "refused", check="connections", client=self.client)
+            shop.refused(self._name(), self._facts, _TOO_MANY_CONNECTIONS)
             return await self._turn_away(replies.TOO_MANY_CONNECTIONS)
         shop.counters["connections"] += 1
         if shop.chain.has(Stage.CONNECT):
@@ -237,7 +239,7 @@ class Session(SMTP):
             if text is not None:
                 await self._obey(text)
             if self._errors >= self._shop.settings.relay.errors_per_session:
-                self._shop.log.event(self._name(), "refused", check="errors", client=self.client)
+                self._shop.refused(self._name(), self._facts, _TOO_MANY_ERRORS)
                 await self.push(replies.TOO_MANY_ERRORS)
                 return
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.content import Content
 from appliance.settings.delivery import Delivery
 from appliance.settings.describe import (
     Field,
@@ -318,6 +319,22 @@ class Queue:
         "Room kept free",
         "With less free room no new mail is taken (other servers keep it and come back).",
     )
+    ledger_days: int = number(
+        90,
+        1,
+        3650,
+        "days",
+        "Keeps what became of mail for",
+        "So long can be seen what became of a message, refused ones included.",
+    )
+    ledger_bytes: int = number(
+        512 * MIB,
+        8 * MIB,
+        64 * 1024 * MIB,
+        "bytes",
+        "Room for what became of mail",
+        "When it is used up the oldest entries go first, but none of a message that waits.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +366,7 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
+    content: Content = field(default_factory=Content)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
@@ -365,6 +383,7 @@ SECTIONS: dict[str, type] = {
     "relay": Relay,
     "submission": Submission,
     "queue": Queue,
+    "content": Content,
     "filter": Filter,
     "senders": Senders,
     "web": Web,
