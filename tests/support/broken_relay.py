@@ -96,7 +96,8 @@ WAYS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
-    WAYS[os.environ["BROKEN"]]()
+    for way in os.environ["BROKEN"].split(","):
+        WAYS[way]()
     if "CHECKPOINT_PAGES" in os.environ:
         database.PAGES_BETWEEN_CHECKPOINTS = int(os.environ["CHECKPOINT_PAGES"])
     main.DRAIN_SECONDS = int(os.environ.get("DRAIN_SECONDS", main.DRAIN_SECONDS))

@@ -183,7 +183,7 @@ def test_a_disk_at_any_level_loses_nothing(small_disk: Path, broken: str) -> Non
 @pytest.mark.full
 def test_the_sweep_sees_a_relay_that_says_250_to_a_full_disk(small_disk: Path) -> None:
     with SmtpSink() as sink:
-        full = Full(small_disk, sink, "early-250")
+        full = Full(small_disk, sink, "early-250,no-reserve")
         full.relay.start()
         try:
             full.fill(0)
