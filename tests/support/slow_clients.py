@@ -47,6 +47,9 @@ class SlowClients:
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._selector = selectors.DefaultSelector()
         self.opened = self.refused = self.cut = 0
+        # Those that were let in and are still there. A connection that the kernel dropped from a
+        # full backlog looks open from here for ever; nobody has greeted it.
+        self.open = 0
         self.longest_seconds = 0.0  # that one of those who were let in was kept
 
     def __enter__(self) -> Self:
@@ -64,12 +67,6 @@ class SlowClients:
         for key in list(self._selector.get_map().values()):
             key.data.sock.close()
         self._selector.close()
-
-    @property
-    def open(self) -> int:
-        """Those that were let in and are still there. A connection that the kernel dropped from a
-        full backlog looks open from here for ever; nobody has greeted it."""
-        return sum(key.data.greeted for key in list(self._selector.get_map().values()))
 
     def _work(self) -> None:
         begun = dripped_at = time.monotonic()
@@ -105,6 +102,7 @@ class SlowClients:
             block = slow.sock.recv(4096)
             if block and not slow.greeted:
                 slow.greeted = block.startswith(b"220")
+                self.open += slow.greeted
                 if slow.greeted and slow.said:
                     slow.sock.sendall(slow.said)
             elif b"250 2.1.5" in block:
@@ -126,6 +124,7 @@ class SlowClients:
         self._selector.unregister(slow.sock)
         slow.sock.close()
         if slow.greeted:
+            self.open -= 1
             self.cut += 1
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - slow.begun)
         else:
