@@ -110,11 +110,16 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
 }
 
 
+# Is told of each check on the way: its verdict, and whether the transaction came by at all.
+Watch = Callable[[Check, Verdict | None, bool], None]
+
+
 class Chain:
     """The checks that the rules in force ask for."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, watch: Watch | None = None) -> None:
         self.rules = rules
+        self._watch = watch
         self._checks = {
             stage: tuple(check for check in checks if check.is_on is None or check.is_on(rules))
             for stage, checks in CHAIN.items()
@@ -128,12 +133,18 @@ class Chain:
         """The first verdict of the stage that refuses; ACCEPTED when none does."""
         for check in self._checks[stage]:
             if not check.concerns(facts):
+                if self._watch is not None:
+                    self._watch(check, None, False)
                 continue
             if check.look_up is not None:
                 await check.look_up(facts, self.rules, tools)
             verdict = check.judge(facts, self.rules)
+            if self._watch is not None:
+                self._watch(check, verdict, True)
             if verdict is None:
                 continue
+            if tools.tally is not None:
+                tools.tally.count(check.station, verdict.action)
             facts.steps.append(_step(check.station, verdict, stage, facts))
             if verdict.action is not Action.NOTE:
                 if step := addresses.uncovered(facts, self.rules, verdict, check.station):

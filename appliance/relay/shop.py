@@ -11,6 +11,7 @@ from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
+from appliance.policy.tally import Tally
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
@@ -49,6 +50,7 @@ class Shop:
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
     counters: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(init=False)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
@@ -57,12 +59,20 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
-        self.tools = Tools(self.resolver, self.clock, sent=self.book, srs_secret=self.srs_secret)
+        self.tally = Tally(self.clock)
+        self.tools = Tools(
+            self.resolver,
+            self.clock,
+            sent=self.book,
+            srs_secret=self.srs_secret,
+            tally=self.tally,
+        )
         self.take(self.settings, accepting=self.accepting)
 
     def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
         """Put settings in force for whatever begins from now on."""
         self.settings = settings
+        self.tally.take_zone(settings.box.time_zone)
         self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
         queue = settings.queue
