@@ -19,6 +19,12 @@ UNPACKED_NEVER = (
     "/usr/share/bug/*",
     "/usr/share/bash-completion/*",
     "/usr/share/zsh/*",
+    # rspamd's package asks for all of Perl, for a statistics script. What Debian itself needs of
+    # Perl is in perl-base. (Its web interface goes too, but later: its postinst copies it.)
+    "/usr/share/perl/*",
+    "/usr/lib/*/perl/*",
+    "/usr/lib/*/libperl.so.*",
+    "/usr/bin/rspamd_stats",
     "/usr/lib/modules/*/kernel/sound/*",
     "/usr/lib/modules/*/kernel/drivers/media/*",
     "/usr/lib/modules/*/kernel/drivers/net/wireless/*",

@@ -17,6 +17,9 @@ rm -rf etc/ssl/private/ssl-cert-snakeoil.key etc/ssl/certs/ssl-cert-snakeoil.pem
 # aiosmtpd's package brings its tests, with two private keys that are on every device.
 rm -rf usr/lib/python3/dist-packages/aiosmtpd/tests
 
+# rspamd's web interface and its libraries: the box has pages of its own.
+rm -rf usr/share/rspamd/www usr/share/javascript usr/share/nodejs
+
 # Left by the build or by the host.
 rm -f etc/resolv.conf.* etc/apt/sources.list etc/apt/sources.list.d/* var/lib/dpkg/*-old
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- etc/.pwd.lock

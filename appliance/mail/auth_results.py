@@ -7,6 +7,7 @@ what comes from outside under our name is taken away first (RFC 8601 §5).
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from appliance.mail import domain as domains
 from appliance.mail import trace
@@ -31,11 +32,15 @@ def field(authserv_id: str, results: Sequence[Outcome]) -> bytes:
 def value(authserv_id: str, results: Sequence[Outcome]) -> bytes:
     """What stands behind the field's name; an ARC set has the same text behind its `i=`."""
     parts = [trace.clean(authserv_id) or "unknown"]
-    parts += [_result(*outcome) for outcome in results] or [" none"]
+    parts += [
+        _result(method, result, tuple(properties.items())) for method, result, properties in results
+    ] or [" none"]
     return ";".join(parts).encode("ascii")
 
 
-def _result(method: str, result: str, properties: Mapping[str, str | bytes]) -> str:
+@lru_cache(1_000)  # most senders come again
+def _result(method: str, result: str, given: tuple[tuple[str, str | bytes], ...]) -> str:
+    properties = dict(given)
     words = [f"{_word(method)}={_word(result)}"]
     if reason := _text(properties.get("reason", "")):
         words.append(f"reason={_quoted(reason)}")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
+from functools import lru_cache
 
 from appliance.mail import address
 from appliance.mail.address import Address, AddressError
@@ -109,6 +110,7 @@ def _from_fields(head: bytes) -> Iterator[bytes]:
             odd = True
 
 
+@lru_cache(1_000)  # the same people write again and again
 def _mailbox(text: str) -> Address:
     """The one mailbox of an unfolded value (RFC 5322 §3.4)."""
     if not text:

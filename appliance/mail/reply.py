@@ -63,6 +63,9 @@ TRY_AGAIN = Reply(451, "4.3.0", "Temporary trouble here, try again later; id")
 TRY_LATER = Reply(451, "4.3.5", "This address is being looked after, try again later")
 SENDER_DOMAIN_UNKNOWN = Reply(450, "4.1.8", "Cannot look your sender's domain up now, try later")
 LISTED_FOR_NOW = Reply(450, "4.7.1", "Try again later: your address is on the block list")
+NOT_AUTHENTICATED = Reply(
+    550, "5.7.26", "The domain in From does not vouch for this message (DMARC)"
+)
 GREYLISTED = Reply(450, "4.7.1", "You are new here, and mail from you is welcome")
 STORAGE_FULL = Reply(452, "4.3.1", "Not enough room for mail, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest apart")
@@ -120,4 +123,11 @@ HEADER_TOO_BIG = Reply(552, "5.3.4", "Message header is bigger than allowed here
 FORWARDED_BEFORE = Reply(
     554, "5.4.6", "Forwarded here before, this message is going round in circles"
 )
+TOO_MANY_ADDRESSES = Reply(552, "5.5.3", "Message names too many addresses in To and Cc")
+TOO_DEEP = Reply(554, "5.6.0", "Message is nested too deep")
+TOO_MANY_PARTS = Reply(554, "5.6.0", "Message has too many parts")
+LOOKS_LIKE_SPAM = Reply(550, "5.7.1", "Message looks like spam and is not taken here")
+HOLDS_VIRUS = Reply(550, "5.7.1", "Message holds a virus and is not taken here")
+FORBIDDEN_ATTACHMENT = Reply(550, "5.7.1", "Message holds a file of a kind that is not taken here")
+CLOSED_ARCHIVE = Reply(550, "5.7.1", "Message holds an archive that cannot be looked into")
 LOOP = Reply(554, "5.4.6", "Too many hops, this message is going round in circles")

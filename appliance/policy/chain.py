@@ -11,15 +11,21 @@ from dataclasses import dataclass
 
 from appliance.policy import (
     addresses,
+    alignment,
+    attachments,
     brake,
     call_ahead,
+    content,
     dnsbl,
     greylist,
     limits,
+    mime_shape,
     one_from,
     relay_access,
+    results,
     sender_domain,
     sender_spf,
+    signatures,
     submission,
 )
 from appliance.policy.rules import Rules
@@ -102,10 +108,36 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.DATA: (Check(limits.room_on_disk, Station.LIMITS),),
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
-        Check(limits.hops, Station.SANITY),
+        Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
         Check(brake.counted, Station.LIMITS, brake.count),
-        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
+        Check(results.without_forged, Station.DKIM),
+        Check(content.without_forged, Station.SPAM, strangers_only=True),
+        Check(
+            signatures.told,
+            Station.DKIM,
+            signatures.look_up,
+            strangers_only=True,
+            is_on=signatures.is_on,
+        ),
+        Check(
+            alignment.judged,
+            Station.DMARC,
+            alignment.look_up,
+            strangers_only=True,
+            is_on=alignment.is_on,
+        ),
+        Check(content.spam, Station.SPAM, look_up=content.ask),
+        Check(content.viruses, Station.VIRUS),
+        Check(
+            attachments.judge,
+            Station.VIRUS,
+            look_up=attachments.look,
+            is_on=attachments.is_wanted,
+        ),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        Check(results.added, Station.REWRITE, strangers_only=True),
     ),
 }
 

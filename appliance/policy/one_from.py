@@ -22,7 +22,7 @@ def unambiguous(facts: Facts, rules: Rules) -> Verdict | None:
     if facts.message is None:
         return None
     head = facts.message.head
-    found = from_domains(head)
+    found = facts.author = from_domains(head)
     if not found.trouble:
         return None
     if not _ANY_FROM.search(head):

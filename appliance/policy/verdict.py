@@ -11,7 +11,13 @@ from enum import Enum, StrEnum
 from typing import Protocol
 
 from appliance.mail.address import Address
+from appliance.mail.auth_results import Outcome
+from appliance.mail.from_field import FromField
 from appliance.mail.reply import Reply
+from appliance.policy.arc import ArcResult
+from appliance.policy.dkim import DkimResult
+from appliance.policy.dmarc import DmarcResult
+from appliance.policy.scan import ScanResult
 from appliance.policy.spf import SpfResult
 
 
@@ -107,6 +113,34 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message: the file names it claims, how it is encoded, where its octets are."""
+
+    names: tuple[str, ...]
+    kind: str
+    encoding: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A message's form. `trouble` names the first limit broken; `parts` is then not complete."""
+
+    parts: tuple[Part, ...] = ()
+    depth: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """`forbidden`: names of files; `closed`: archives that could not be looked into, and why."""
+
+    forbidden: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What one block list says of a client: its answers in 127/8, and its own words."""
 
@@ -164,6 +198,10 @@ class Message(Protocol):
 
     head: bytes  # the header, with the CRLF of its last line
 
+    def body_blocks(self) -> Iterable[bytes]:
+        """What stands behind the header's empty line, block by block. Raises OSError."""
+        ...
+
     def read(self) -> bytes:
         """All of it. Raises OSError."""
         ...
@@ -190,6 +228,10 @@ class Facts:
     size: int = 0  # of the content, octets
     received_count: int = 0
     message: Message | None = None
+    queue_id: str = ""
+    shape: Shape | None = None
+    attachments: Attachments | None = None
+    scan: ScanResult | None = None
     sender_domain: str = ""  # what the DNS says of it; see policy/sender_domain.py
     block_lists: BlockLists | None = None
     written_to: bool = False  # somebody here has written to the sender
@@ -199,6 +241,11 @@ class Facts:
     callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
     disposition: Disposition = Disposition.DELIVER
+    author: FromField | None = None  # who stands in From
+    dkim: tuple[DkimResult, ...] = ()
+    arc: ArcResult | None = None
+    dmarc: DmarcResult | None = None
+    outcomes: tuple[Outcome, ...] = ()  # as they stand in our result field
     fields: list[bytes] = field(default_factory=list)  # header fields to add, whole lines
     fitted: tuple[str, ...] = ()  # what was done to the header of a person's mail
     new_head: bytes | None = None  # the header as it goes on, when it is not to stay as it came
@@ -211,10 +258,13 @@ class Facts:
 
     def forget_message(self) -> None:
         """Another transaction begins on the same connection."""
-        self.recipients = ()
         self.sent = None
         self.mail_from = self.recipient = self.bounce_for = self.message = None
         self.announced_size = self.recipients_so_far = self.size = self.received_count = 0
+        self.queue_id, self.recipients = "", ()
+        self.author, self.dkim, self.arc = None, (), None
+        self.dmarc, self.outcomes = None, ()
+        self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False
         self.spf = self.greylisted = self.callee = None

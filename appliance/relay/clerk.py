@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.mail.dsn import MAX_RETURNED_BYTES, Kind
-from appliance.relay import outcome, rewriting
+from appliance.relay import outcome, rewriting, signing
 from appliance.relay.destinations import Destination, Roster
 from appliance.relay.outcome import Judgement
 from appliance.relay.shop import Shop
@@ -179,16 +179,19 @@ class Clerk:
             schedule.final_attempt(shop.plan, message.received_at),
         )
         return [
-            rewriting.to_real_sender(
+            signing.signed(
                 shop,
-                bounce.report(
-                    kind,
-                    message,
-                    fates,
-                    head=head,
-                    content=content,
-                    report_id=shop.ids.next(),
-                    reporter=reporter,
+                rewriting.to_real_sender(
+                    shop,
+                    bounce.report(
+                        kind,
+                        message,
+                        fates,
+                        head=head,
+                        content=content,
+                        report_id=shop.ids.next(),
+                        reporter=reporter,
+                    ),
                 ),
             )
             for kind, fates in due

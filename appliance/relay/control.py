@@ -88,6 +88,7 @@ class Control:
             },
             "sessions": len(shop.gate.sessions),
             "deliveries": self._worker.busy,
+            "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
             "scheme": self._scheme(),
             "brakes": [brake_to_json(brake) for brake in self._brakes()],

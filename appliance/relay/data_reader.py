@@ -6,7 +6,7 @@ smuggling"). Memory stays flat: above a threshold the content goes to a file as 
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from appliance.mail import message
 from appliance.relay.block_reader import BlockReader
@@ -107,6 +107,14 @@ class Content:
         if self.file is None:
             return self.body() or b""
         return self.file.read_back()
+
+    def body_blocks(self) -> Iterator[bytes]:
+        """What stands behind the header's empty line. Raises OSError."""
+        start = len(self.head) + 2
+        if self.file is None:
+            yield (self.body() or b"")[start:]
+        else:
+            yield from self.file.blocks_so_far(start)
 
     def hand_over(self) -> BodyFile | None:
         """Give the file away; it is the spool's to look after from now on."""

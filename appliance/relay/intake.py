@@ -1,5 +1,6 @@
 """The mail path: from the final dot to the queue, top to bottom."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from appliance.policy.verdict import (
     reject,
     steps_to_json,
 )
-from appliance.relay import rewriting, stages
+from appliance.relay import rewriting, signing, stages
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -44,6 +45,7 @@ class Transaction:
 async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     """Judge, trace, queue, and only then say 250 (RFC 5321 §6.1)."""
     facts, content, queue_id = transaction.facts, transaction.content, transaction.queue_id
+    facts.queue_id = queue_id
     verdict = await judge(shop.chain, shop.tools, facts, content)
     if verdict.reply is not None:
         content.discard()
@@ -56,12 +58,19 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.tally.count(Station.REWRITE, plan.refusal.action)
         return _naming(plan.refusal.reply, queue_id)
     now = shop.clock.now()
+    try:
+        signature = await _signature(shop, facts, content)
+    except OSError as error:
+        content.discard()
+        shop.log.event(queue_id, "not-stored", why=str(error), client=facts.client)
+        return replies.TRY_AGAIN.naming(queue_id)
     base = NewMessage(
         queue_id=queue_id,
         envelope=transaction.envelope,
         received_at=now,
         size=content.size,
-        trace=trace_fields(shop, transaction, now)
+        trace=signature
+        + trace_fields(shop, transaction, now)
         + b"".join(facts.fields)
         + (facts.new_head or b""),
         skip=len(content.head) if facts.new_head is not None else 0,
@@ -74,8 +83,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         client=facts.client,
         helo=facts.helo,
     )
-    new = rewriting.messages(shop, facts, base, plan)
     try:
+        new = await _messages(shop, facts, base, plan)
         await shop.spool.put(*new)
     except SpoolFailed as error:
         shop.counters["storage_failures"] += 1
@@ -103,6 +112,31 @@ def envelope(mail: MailCommand, recipients: Sequence[Recipient]) -> Envelope:
         ret=mail.ret,
         envid=mail.envid,
     )
+
+
+async def _signature(shop: Shop, facts: Facts, content: Content) -> bytes:
+    """What our own people send is signed as it leaves (D4). Raises OSError."""
+    if not facts.is_ours or not shop.signing_keys:
+        return b""
+    head = content.head if facts.new_head is None else facts.new_head
+    return await signing.signature(shop, head, content.body_blocks, content.size)
+
+
+async def _messages(
+    shop: Shop, facts: Facts, base: NewMessage, plan: rewriting.Plan
+) -> tuple[NewMessage, ...]:
+    """What is to be queued. A forward of a large message is sealed away from the loop.
+
+    Raises SpoolFailed.
+    """
+    try:
+        if plan.bundles and base.body_file is not None:
+            return await asyncio.to_thread(rewriting.messages, shop, facts, base, plan)
+        return rewriting.messages(shop, facts, base, plan)
+    except OSError as error:
+        if base.body_file is not None:
+            base.body_file.discard()
+        raise SpoolFailed(str(error)) from error
 
 
 def note_brake(shop: Shop, facts: Facts, queue_id: str) -> None:

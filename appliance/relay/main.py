@@ -29,11 +29,13 @@ from appliance.base import control, sd
 from appliance.base.clock import Clock, SystemClock
 from appliance.base.database import Database
 from appliance.base.finding import PennypostError, Refused
+from appliance.certs.dkim_keys import load_signing_keys
 from appliance.dns.live import LiveResolver
 from appliance.memory import throttle
 from appliance.memory.sent_book import SentBook
+from appliance.policy.dkim import SigningKey
 from appliance.policy.verdict import Port
-from appliance.relay import srs_secret
+from appliance.relay import signing, srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
@@ -61,6 +63,8 @@ class Rendered:
     claimed: bool = False
     certificate: Path | None = None
     key: Path | None = None
+    scanner: str = ""  # host:port
+    signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Rendered":
@@ -79,6 +83,8 @@ class Rendered:
             claimed=facts.get("claimed") is True,
             certificate=Path(certificate) if certificate else None,
             key=Path(key) if key else None,
+            scanner=str(facts.get("scanner") or ""),
+            signing_keys=load_signing_keys(facts),
         )
 
     @property
@@ -116,7 +122,13 @@ class Daemon:
     async def reload(self) -> None:
         """Put what is rendered in force. What cannot be read changes nothing and is raised."""
         found = Rendered.read(self.rendered)
-        self.shop.take(found.settings, accepting=not found.why_closed, why=found.why_closed)
+        self.shop.take(
+            found.settings,
+            accepting=not found.why_closed,
+            why=found.why_closed,
+            scanner=found.scanner,
+        )
+        self.shop.signing_keys = found.signing_keys
         self.worker.take_settings()
         await self._read_people_quietly()
         await self.listener.open(found.certificate, found.key)
@@ -150,6 +162,7 @@ async def run(arguments: argparse.Namespace) -> None:
         book=_sent_book(arguments.data),
         srs_secret=srs_secret.load(arguments.data / "memory"),
     )
+    shop.seal = signing.sealer(shop)
     memories = Memories.open(arguments.data / "memory", shop)
     shop.sign_in = sign_in = _sign_in(arguments.data, clock)
     worker = Worker(shop)

@@ -18,6 +18,7 @@ from appliance.policy import brake
 from appliance.policy.greylist import Seen
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Spread
+from appliance.relay.scanner import HttpScanner
 from appliance.relay.shop import Shop
 
 
@@ -28,6 +29,8 @@ def tools_of(shop: Shop) -> Tools:
         live,
         sender_domains=ReadThrough(live.sender_domains),
         spf_results=ReadThrough(live.spf_results),
+        dmarc_results=ReadThrough(live.dmarc_results),
+        scanner=shop.scanner.observer() if shop.scanner is not None else None,
         greylist=GreylistView(memories.greylist) if memories is not None else None,
         dnsbl=memories.block_lists.observer() if memories is not None else None,
         next_hops=(
@@ -38,6 +41,12 @@ def tools_of(shop: Shop) -> Tools:
         sent=SentBookView(live.sent) if live.sent is not None else None,
         tally=None,
     )
+
+
+def put_away(tools: Tools) -> None:
+    """Close what was opened for them."""
+    if isinstance(tools.scanner, HttpScanner):
+        tools.scanner.close()
 
 
 class _View(SeenStore):

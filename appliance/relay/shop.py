@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.base.clock import Clock
+from appliance.dns.remembering import RememberingResolver
 from appliance.memory.sent_book import SentBook
 from appliance.policy.chain import Chain
+from appliance.policy.dkim import SigningKey
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
 from appliance.policy.tally import Tally
@@ -17,6 +19,7 @@ from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
 from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
+from appliance.relay.scanner import HttpScanner
 from appliance.relay.sign_in import SignIn
 from appliance.settings.schema import Settings
 from appliance.spool.model import Refusal
@@ -49,11 +52,14 @@ class Shop:
     plan: Plan = field(init=False)
     ids: QueueIds = field(init=False)
     gate: Gate = field(default_factory=Gate)
+    scanner: HttpScanner | None = None
     counters: Counter[str] = field(default_factory=Counter)
     tally: Tally = field(init=False)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    own_scanner: str = ""  # host:port of the box's own, as rendered
+    signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
     # Given what is known and a message that is forwarded: an ARC set to put in front of it.
     seal: Callable[[Facts, bytes], bytes] | None = None
 
@@ -61,7 +67,7 @@ class Shop:
         self.ids = QueueIds(self.clock)
         self.tally = Tally(self.clock)
         self.tools = Tools(
-            self.resolver,
+            RememberingResolver(self.resolver, self.clock),
             self.clock,
             sent=self.book,
             srs_secret=self.srs_secret,
@@ -69,8 +75,16 @@ class Shop:
         )
         self.take(self.settings, accepting=self.accepting)
 
-    def take(self, settings: Settings, *, accepting: bool, why: str = "") -> None:
-        """Put settings in force for whatever begins from now on."""
+    def take(
+        self, settings: Settings, *, accepting: bool, why: str = "", scanner: str | None = None
+    ) -> None:
+        """Put settings in force for whatever begins from now on.
+
+        `scanner` is whom to ask about content; empty for nobody, None as before.
+        """
+        self.own_scanner = self.own_scanner if scanner is None else scanner
+        address = settings.content.scanner or self.own_scanner
+        self._take_scanner(address, settings.content.timeout_seconds)
         self.settings = settings
         self.tally.take_zone(settings.box.time_zone)
         self.rules = Rules.from_settings(settings, self.people)
@@ -84,6 +98,15 @@ class Shop:
         """Put the accounts in force that there are now."""
         self.people = people
         self.take(self.settings, accepting=self.accepting, why=self.why_closed)
+
+    def _take_scanner(self, address: str, timeout_seconds: float) -> None:
+        old = self.scanner
+        if old is not None and (old.address, old.timeout_seconds) == (address, timeout_seconds):
+            return
+        if old is not None:
+            old.close()
+        self.scanner = HttpScanner(address, self.clock, timeout_seconds) if address else None
+        self.tools.scanner = self.scanner
 
     @property
     def hostname(self) -> str:

@@ -166,12 +166,10 @@ class Outcome:
 async def simulate(shop: Shop, question: Question) -> Outcome:
     """Play it to the first end it comes to."""
     play = _Play(shop, question)
-    if await play.connect() and play.hello() and play.sign_in():
-        mail = await play.mail()
-        if mail is not None:
-            recipients = await play.recipients(mail)
-            if recipients and await play.data():
-                await play.content(mail, recipients)
+    try:
+        await play.all()
+    finally:
+        observers.put_away(play.tools)
     return play.outcome
 
 
@@ -181,13 +179,22 @@ class _Play:
     def __init__(self, shop: Shop, question: Question) -> None:
         self._shop = shop
         self._question = question
-        self._tools = observers.tools_of(shop)
+        self.tools = observers.tools_of(shop)
         self._chain = Chain(shop.rules, self._hear)
         encrypted = question.tls or question.port is Port.SUBMISSIONS
         self._facts = Facts(client="", port=question.port, trusted=False, tls=encrypted)
         stages.arrive(self._facts, shop.rules, question.client)
         self._words: list[Word] = []
         self.outcome = Outcome()
+
+    async def all(self) -> None:
+        """From the greeting to the first end."""
+        if await self.connect() and self.hello() and self.sign_in():
+            mail = await self.mail()
+            if mail is not None:
+                recipients = await self.recipients(mail)
+                if recipients and await self.data():
+                    await self.content(mail, recipients)
 
     async def connect(self) -> bool:
         """The greeting."""
@@ -264,7 +271,7 @@ class _Play:
             limit = shop.settings.mail.max_message_bytes
             content = Content(threshold=MAX_MESSAGE_BYTES, limit=limit, begin_file=_no_file)
             content.take(self._question.stuffed, last=True)
-            verdict = await intake.judge(self._chain, self._tools, facts, content)
+            verdict = await intake.judge(self._chain, self.tools, facts, content)
             if verdict.reply is not None:
                 if not self._words or self._words[-1].check != verdict.check:
                     self._words.append(_word(Station.SANITY, verdict))  # of its form, not the chain
@@ -292,7 +299,7 @@ class _Play:
         """The checks of a stage; whether they let it pass."""
         verdict = ACCEPTED
         if self._chain.has(stage):
-            verdict = await self._chain.run(stage, self._facts, self._tools)
+            verdict = await self._chain.run(stage, self._facts, self.tools)
         self._turn(command, verdict.reply or good)
         return verdict.reply is None
 

@@ -7,6 +7,7 @@ What lies in /run/pennypost/rendered, and who reads it:
                                pid and temporary files)
     nftables.conf              nft -f
     unbound.conf               unbound -c (-d -p by the unit)
+    rspamd.conf, rspamd.on     rspamd -c, while it is on
     timesyncd.conf             drop-in of systemd-timesyncd
     hostname, hosts, localtime, resolv.conf, issue     by their links in /etc
     authorized_keys, sshd.conf                         sshd and its drop-in folder

@@ -101,7 +101,7 @@ class Applier:
             old = read_set(undo.old_folder)
             changed = [p for p in table(dev=facts.dev) if live and p.concerns(old, files)]
             for program in changed:
-                if program.check:
+                if program.can_check(files):
                     with step(f"verify {program.name}"):
                         self._effects.check(program.check_argv(folder))
             with step("switch"):

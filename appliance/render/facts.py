@@ -49,6 +49,7 @@ class Facts:
     ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
+    memory_bytes: int = 0
 
     @property
     def rendered(self) -> Path:
@@ -79,6 +80,7 @@ class Facts:
             },
             "slot": self.slot,
             "version": self.version,
+            "memory_bytes": self.memory_bytes,
         }
 
 
@@ -145,6 +147,7 @@ def gather(
         ports=place.ports,
         slot=place.slot,
         version=place.version,
+        memory_bytes=memory_of(_text(Path("/proc/meminfo"))),
     )
 
 
@@ -169,6 +172,12 @@ def version_of(os_release: str) -> str:
     """IMAGE_VERSION of an os-release file; empty when it has none."""
     match = re.search(r'^IMAGE_VERSION="?([^"\n]*)"?$', os_release, re.MULTILINE)
     return match[1] if match else ""
+
+
+def memory_of(meminfo: str) -> int:
+    """The machine's memory, octets, from /proc/meminfo; 0 when it does not say."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def own_addresses() -> tuple[str, ...]:

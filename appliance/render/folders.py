@@ -23,6 +23,7 @@ FOLDERS = (
     Folder("spool", 0o700, "pp-relay", "pp-relay"),
     Folder("memory", 0o700, "pp-relay", "pp-relay"),
     Folder("accounts", 0o750, "root", "pp-relay"),
+    Folder("rspamd", 0o700, "_rspamd", "_rspamd"),
     Folder("web", 0o700, "pp-web", "pp-web"),
     Folder("keys", 0o755),
     Folder("keys/dkim", 0o750, "root", "pp-relay"),

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.render import daemons, network, nftables, nginx, system, unbound
+from appliance.render import daemons, network, nftables, nginx, rspamd, system, unbound
 
 SYSTEMCTL = "/usr/bin/systemctl"
 NETWORKCTL = "/usr/bin/networkctl"
 NFT = "/usr/sbin/nft"
 NGINX = "/usr/sbin/nginx"
 UNBOUND_CHECKCONF = "/usr/sbin/unbound-checkconf"
+SYSTEMD_RUN = "/usr/bin/systemd-run"
+RSPAMADM = "/usr/bin/rspamadm"
 AGETTY = "/usr/sbin/agetty"
 
 Files = Mapping[str, bytes]
@@ -79,6 +81,10 @@ class Program:
             return (Command((SYSTEMCTL, "start", *self.units)),)
         return self.changed
 
+    def can_check(self, new: Files) -> bool:
+        """Whether there is a file to check: a program that is off may have none."""
+        return bool(self.check) and any(name in new for name in self.files)
+
     def check_argv(self, folder: Path) -> tuple[str, ...]:
         return tuple(part.format(folder=folder) for part in self.check)
 
@@ -131,6 +137,19 @@ ON_A_BOX = (
         files=(nginx.FILE,),
         check=(NGINX, "-t", "-q", "-c", "{folder}/" + nginx.FILE),
         changed=(_systemctl("reload-or-restart", "nginx.service"),),
+    ),
+    Program(
+        name="rspamd",
+        files=(rspamd.FILE,),
+        # LuaJIT makes code as it runs, which the steward's unit forbids: a unit of its own.
+        check=(
+            SYSTEMD_RUN,
+            *("--quiet", "--wait", "--pipe", "--collect", "--property=User=_rspamd"),
+            *(RSPAMADM, "configtest", "-c", "{folder}/" + rspamd.FILE),
+        ),
+        changed=(_systemctl("restart", "rspamd.service"),),
+        switch=rspamd.SWITCH,
+        units=("rspamd.service",),
     ),
     Program(
         name="relay",

@@ -1,6 +1,6 @@
 """`render`: the whole configuration of a box as a pure function of its settings and facts."""
 
-from appliance.render import daemons, network, nftables, nginx, system, unbound
+from appliance.render import daemons, network, nftables, nginx, rspamd, system, unbound
 from appliance.render.facts import Facts
 from appliance.settings.schema import Settings
 
@@ -13,5 +13,6 @@ def render(settings: Settings, facts: Facts, *, revision: int = 0) -> dict[str, 
         files |= nginx.render(settings, facts)
         files |= nftables.render(settings, facts)
         files |= unbound.render(settings, facts)
+        files |= rspamd.render(settings, facts)
         files |= system.render(settings, facts)
     return files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.settings import parse
-from appliance.settings.describe import list_of, number, switch
+from appliance.settings.describe import choice, list_of, number, switch
 
 DAY_SECONDS = 86_400
 
@@ -24,6 +24,18 @@ class Filter:
         "Check SPF",
         "Whether the sender's domain lets this server send for it. Nothing is refused for that "
         "alone; DMARC and greylisting use it.",
+    )
+    check_dkim: bool = switch(
+        True,
+        "Check signatures (DKIM, ARC)",
+        "Who signed a message, and whether it came unchanged. A broken signature counts as none.",
+    )
+    dmarc: str = choice(
+        "follow",
+        ("off", "note", "quarantine", "follow"),
+        "Check the sender in the letter (DMARC)",
+        "follow: mail that pretends to be from a domain is refused, or taken as junk, as that "
+        "domain asks. quarantine: at most taken as junk. note: only written into the header.",
     )
     # Off until somebody decides it: a list is asked about each caller, so a stranger learns who
     # writes to this office, and the large lists have terms of use for businesses.

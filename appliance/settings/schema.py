@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.base.finding import Refused
 from appliance.settings import parse
+from appliance.settings.content import Content
 from appliance.settings.delivery import Delivery
 from appliance.settings.describe import (
     Field,
@@ -349,6 +350,7 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
+    content: Content = field(default_factory=Content)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
@@ -365,6 +367,7 @@ SECTIONS: dict[str, type] = {
     "relay": Relay,
     "submission": Submission,
     "queue": Queue,
+    "content": Content,
     "filter": Filter,
     "senders": Senders,
     "web": Web,

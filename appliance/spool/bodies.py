@@ -91,6 +91,10 @@ class BodyFile:
         """What was written so far. Raises OSError."""
         return (self.folder / f"{self.queue_id}.part").read_bytes()
 
+    def blocks_so_far(self, skip: int) -> Iterator[bytes]:
+        """What was written so far, after `skip` octets. Raises OSError."""
+        return blocks(self.folder / f"{self.queue_id}.part", skip)
+
     def seal(self) -> None:
         """Flush and give the final name. The folder is still to be flushed. Raises OSError."""
         try:

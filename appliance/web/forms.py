@@ -32,6 +32,12 @@ CHOICES: Mapping[str, tuple[str, str]] = {
     "required": (N_("STARTTLS, always (usual on port 587)"), ""),
     "implicit": (N_("TLS from the start (usual on port 465)"), ""),
     "opportunistic": (N_("Encrypted when the other server offers it"), ""),
+    "auto": (N_("When the box has memory enough (1 GB)"), ""),
+    "on": (N_("Always"), ""),
+    "off": (N_("Never"), ""),
+    "refuse": (N_("Refuse"), ""),
+    "quarantine": (N_("Keep back in the queue"), ""),
+    "accept": (N_("Let through"), ""),
     "none": (N_("Not encrypted"), ""),
     "dhcp": (N_("From the router (DHCP)"), N_("Right in most networks.")),
     "static": (

@@ -22,6 +22,7 @@ DUTIES: Mapping[str, str] = {
     "web": N_("These pages"),
     "nginx": N_("Encryption of these pages"),
     "resolver": N_("Looks up names"),
+    "spam filter": N_("Judges mail by its content"),
     "firewall": N_("Packet filter"),
     "time": N_("Keeps the clock right"),
     "name": N_("Announces pennypost.local"),

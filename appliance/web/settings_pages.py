@@ -91,6 +91,8 @@ SCREENS = (
         ),
         (
             "filter.check_spf",
+            "filter.check_dkim",
+            "filter.dmarc",
             "filter.permitted_skip_dnsbl",
             "filter.greylist_delay_seconds",
             "filter.greylist_window_seconds",
@@ -130,6 +132,33 @@ SCREENS = (
         ("rules.copy_incoming", "rules.copy_outgoing"),
     ),
     Screen(
+        "content",
+        N_("Spam and viruses"),
+        N_("What is looked for in messages, and what becomes of them."),
+        (
+            "content.spam",
+            "content.mark_score",
+            "content.junk_score",
+            "content.quarantine_score",
+            "content.refuse_score",
+            "content.subject_tag",
+            "content.forbidden_attachments",
+            "content.attachment_action",
+            "content.closed_archives",
+            "content.virus",
+            "content.clamav",
+            "content.virus_action",
+        ),
+        (
+            "content.spam_for_own",
+            "content.virus_for_permitted",
+            "content.ask_lists",
+            "content.scanner",
+            "content.timeout_seconds",
+            "content.scan_bytes",
+        ),
+    ),
+    Screen(
         "times",
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
@@ -164,6 +193,7 @@ OWN_PAGES = {
     "rules.aliases": "/aliases/",
 }
 BY_NAME = {screen.name: screen for screen in SCREENS}
+ANY_SCREEN = f"/<any({','.join(BY_NAME)}):name>"
 
 
 def stored() -> tuple[int, dict[str, Any]]:
@@ -190,12 +220,23 @@ def change(changes: Mapping[str, Any], base_revision: int | None) -> Mapping[str
     return answer
 
 
+def content_state(status: Mapping[str, Any] | None) -> tuple[str, str, Finding | None, str]:
+    """The scanner's state for the page: colour, word, what is wrong, its last trouble."""
+    scanner = (status or {}).get("scanner")
+    if not isinstance(scanner, Mapping):
+        return "unknown", N_("off"), None, ""
+    finding, trouble = Finding.from_json(scanner["finding"]), str(scanner["last_trouble"])
+    if finding.result is Result.OK:
+        return "ok", N_("running"), None, trouble
+    return "bad", N_("does not answer"), finding, trouble
+
+
 @pages.get("/")
 def contents() -> str:
     return render_template("settings/contents.html", screens=SCREENS)
 
 
-@pages.get("/<any(mail,outgoing,filter,limits,sending,copies,times,network,box):name>")
+@pages.get(ANY_SCREEN)
 def show(name: str) -> str:
     screen = BY_NAME[name]
     revision, values = stored()
@@ -234,6 +275,7 @@ def _page(
         mail_state=state,
         mail_why=why,
         states=home.STATES,
+        scanner=content_state(s.relay_state.status()) if screen.name == "content" else None,
         list_tests=list_tests,
         zones=wizard.time_zones() if screen.name == "box" else {},
         warnings=_doubts(screen),
@@ -250,7 +292,7 @@ def _doubts(screen: Screen) -> list[Finding]:
     return found
 
 
-@pages.post("/<any(mail,outgoing,filter,limits,sending,copies,times,network,box):name>")
+@pages.post(ANY_SCREEN)
 def save(name: str) -> Response | tuple[str, int]:
     screen = BY_NAME[name]
     revision, values = stored()

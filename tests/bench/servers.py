@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support.dns_server import DnsServer
 from tests.support.relay_process import RelayProcess, _free_port
 
 PATH = "/usr/sbin:/usr/bin:/bin"
@@ -15,6 +16,12 @@ SLOW = (
     "-e", "inject=fsync,fdatasync:delay_enter=5000",
 )  # fmt: skip
 free_port = _free_port
+# smtp-source's sender, so that every check of the policy has something to ask and to find
+ZONES = {
+    "src.test": {"MX": ["10 mx.src.test."], "TXT": ['"v=spf1 ip4:127.0.0.0/8 -all"']},
+    "mx.src.test": {"A": ["127.0.0.1"]},
+    "_dmarc.src.test": {"TXT": ['"v=DMARC1; p=none"']},
+}
 
 
 class Server(Protocol):
@@ -37,16 +44,20 @@ class Ours:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder / f"pennypost-{sink}-{len(settings or {})}"
+        self._dns = DnsServer(ZONES)
         self.process = RelayProcess(
             self.folder,
             {
                 "mail.relay_domains": [f"example.test | 127.0.0.1:{sink}"],
                 "relay.connections_per_address": 1_000,
+                "filter.check_sender_domain": True,
+                "filter.check_spf": True,
                 **(settings or {}),
             },
             module=module,
             before=before,
             facts=facts,
+            resolver=f"127.0.0.1:{self._dns.port}",
         )
         self.port = self.process.port
 
@@ -61,11 +72,13 @@ class Ours:
         return int((self.folder / "run" / "relay.pid").read_text())
 
     def __enter__(self) -> Ours:
+        self._dns.__enter__()
         self.process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.stop()
+        self._dns.__exit__(None, None, None)
 
 
 def pss_mib(pid: int) -> float:

@@ -32,6 +32,7 @@ AFTER = (
     "/settings/mail",
     "/settings/outgoing",
     "/settings/limits",
+    "/settings/content",
     "/settings/times",
     "/settings/box",
     "/settings/history",

@@ -35,8 +35,10 @@ class RelayProcess:
         environment: Mapping[str, str] | None = None,
         certificate: Path | None = None,
         facts: Mapping[str, Any] | None = None,
+        resolver: str = "",
     ) -> None:
         self.folder, self.module, self.before = folder, module, list(before)
+        self.resolver = resolver  # ADDRESS:PORT
         self.environment = dict(environment or {})
         self.port = _free_port()
         self.submissions_port = _free_port()
@@ -57,6 +59,7 @@ class RelayProcess:
         """Start it and wait until it greets."""
         ours = ["--data", str(self.folder), "--run", str(self._run), "--smtp", str(self.port)]
         ours += ["--submissions", str(self.submissions_port)]
+        ours += ["--resolver", self.resolver] if self.resolver else []
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", self.module, *ours],

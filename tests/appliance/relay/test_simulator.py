@@ -1,0 +1,179 @@
+"""The simulator says what a real session would say (FEATURES B9)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from appliance.base.clock import FakeClock
+from appliance.mail.reply import Reply
+from appliance.policy.chain import CHAIN
+from appliance.policy.rules import Rules
+from appliance.policy.verdict import Port, Stage
+from appliance.relay import simulator
+from appliance.relay.simulator import Question, Told, simulate
+from tests.support import mail_cases
+from tests.support.relay_box import RelayBox
+from tests.support.smtp_client import Answer, Closed, SmtpClient
+from tests.support.smtp_sink import Plan, SmtpSink
+from tests.support.tls import self_signed
+
+PASSWORD = "correct-horse-battery-4711"
+CASES = int(os.environ.get("PENNYPOST_SIMULATOR_CASES", "10000"))
+CASES_PER_BOX = 250
+Said = tuple[str, int, str]  # command, code, enhanced code
+
+
+@dataclass
+class Caller:
+    """One real connection, for many letters."""
+
+    box: RelayBox
+    source: str
+    port: Port
+    user: str
+    tls: bool = False
+    client: SmtpClient | None = None
+    begin: list[Said] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Connect, encrypt and sign in."""
+        client = SmtpClient(
+            "127.0.0.1",
+            self.box.port(self.port),
+            source=self.source,
+            tls=self.port is Port.SUBMISSIONS,
+        )
+        self.client = client
+        self.begin = [said("", client.banner)]
+        if client.banner.code != 220:
+            return
+        client.hello()
+        if self.tls and self.port is not Port.SUBMISSIONS:
+            client.starttls()
+        if self.user:
+            words = base64.b64encode(f"\0{self.user}\0{PASSWORD}".encode()).decode()
+            self.begin.append(said("AUTH", client.command(f"AUTH PLAIN {words}")))
+
+    def close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+
+    def send(self, question: Question) -> list[Said]:
+        """One letter in two writes; what was said until it was refused, or to the end."""
+        client, begin = self.client, self.begin
+        assert client is not None
+        if begin[0][1] != 220:
+            return begin
+        commands = [
+            f"EHLO {question.hello}",
+            f"MAIL {question.mail}",
+            *(f"RCPT TO:<{recipient}>" for recipient in question.recipients),
+            "DATA",
+        ]
+        client.send("".join(f"{line}\r\n" for line in commands).encode())
+        answers = [client.read_answer() for _ in commands]
+        if answers[-1].code == 354:
+            client.send(question.stuffed[2:] + b".\r\n")
+            commands.append(".")
+            answers.append(client.read_answer())
+        found = [said(line, answer) for line, answer in zip(commands, answers, strict=True)]
+        if answers[0].code != 250:
+            client.command("RSET")
+            return [begin[0], found[0]]
+        if begin[-1][0] == "AUTH":
+            found.insert(1, begin[1])
+            if begin[1][1] != 235:
+                return [begin[0], *found[:2]]
+        found.insert(0, begin[0])
+        mail = next(i for i, one in enumerate(found) if one[0].startswith("MAIL"))
+        if found[mail][1] != 250:
+            return found[: mail + 1]
+        last = mail + len(question.recipients)
+        if not any(code == 250 for _, code, _ in found[mail + 1 : last + 1]):
+            return found[: last + 1]
+        return found
+
+
+def said(command: str, answer: Answer) -> Said:
+    first, _, _ = answer.lines[0].partition(" ")
+    enhanced = first if first.count(".") == 2 and first.replace(".", "").isdigit() else ""
+    return command, answer.code, enhanced
+
+
+def played(box: RelayBox, question: Question) -> list[Said]:
+    """What the simulator says. The greeting, EHLO and 354 have no enhanced code."""
+    outcome = box.run(simulate(box.shop, question))
+    return [(turn.command, turn.reply.code, _enhanced(turn.reply)) for turn in outcome.turns]
+
+
+def _enhanced(reply: Reply) -> str:
+    return reply.enhanced
+
+
+def compare(folder: Path, seed: str, cases: int, next_hop: SmtpSink) -> tuple[int, set[Said]]:
+    """Letters to one random box, each simulated first. The kinds of answers there were."""
+    dice = random.Random(seed)
+    clock = FakeClock()
+    pem = folder / "sink.example.com.pem"
+    if not pem.exists():
+        self_signed(folder)
+    wanted = mail_cases.settings(dice, next_hop.address)
+    kinds: set[Said] = set()
+    done = 0
+    with RelayBox(
+        folder / seed.replace(" ", "-"),
+        wanted,
+        resolver=mail_cases.resolver(),
+        certificate=(pem, pem),
+        deliver=False,
+        accounts=dict.fromkeys(mail_cases.PEOPLE, PASSWORD),
+        clock=clock,
+    ) as box:
+        if dice.random() < 0.05:
+            box.take({}, accepting=False)
+        while done < cases:
+            port = dice.choice([Port.SMTP] * 6 + [Port.SUBMISSION, Port.SUBMISSIONS])
+            tls = port is Port.SUBMISSIONS or dice.random() < (0.8 if port.is_submission else 0.05)
+            user = dice.choice(("anna", "bert", "")) if tls and port.is_submission else ""
+            caller = Caller(box, mail_cases.client(dice), port, user, tls=tls)
+            try:
+                caller.open()
+                for _ in range(min(cases - done, dice.randint(1, 30))):
+                    clock.advance(dice.choice((0, 0, 1, 30, 100, 4000)))
+                    question = mail_cases.question(
+                        dice, caller.source, port, tls=tls, user=user
+                    )
+                    expected = played(box, question)
+                    really = caller.send(question)
+                    assert expected == really, f"seed {seed!r}, letter {done}: {question}"
+                    kinds |= {(line.split(" ")[0], code, more) for line, code, more in really}
+                    done += 1
+                    if really[-1][1] in (421, 554) or caller.begin[-1][1] != 220 and len(really) < 4:
+                        break
+            finally:
+                caller.close()
+    return done, kinds
+
+
+@pytest.fixture(scope="module")
+def next_hop() -> Iterator[SmtpSink]:
+    with SmtpSink() as sink:
+        unknown = {
+            f"{local}@{domain}": "550 5.1.1 nobody"
+            for local in ("unknown-1", "nobody", "ANNA")
+            for domain in mail_cases.OURS
+        }
+        sink.plan = replace(Plan(), recipients=unknown)
+        yield sink
+
+
+def test_it_says_what_sessions_say(tmp_path: Path, next_hop: SmtpSink) -> None:
+    for number in range(2):
+        compare(tmp_path, f"small {number}", 25, next_hop)
