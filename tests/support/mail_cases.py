@@ -21,6 +21,8 @@ LOCALS = (
     "anna+shop", "ANNA", "x%evil.example", "evil.example!x", '"a b"', '"x@evil.example"', "known",
     "unknown-1", "jürgen", "SRS0=AAAA=AA=evil.example=x", "a" * 65, "a..b", "",
 )  # fmt: skip
+HELLOS = (*["client.example.org"] * 6, "mail.news.example", "x", "[127.0.0.1]", "bad name!", "a_b",
+          "-", "fail.example")  # fmt: skip
 ZONE = "bl.example"
 
 
@@ -161,11 +163,10 @@ def question(
         client=source,
         mail_from="" if dice.random() < 0.1 else own,
         recipients=tuple(address(dice) for _ in range(dice.choice((1, 1, 1, 2, 3, 6)))),
-        helo=dice.choice(("mail.news.example", "x", "[127.0.0.1]", "bad name!", "a_b", "-", "fail.example"))
-        if dice.random() < 0.5 else "client.example.org",
+        helo=dice.choice(HELLOS),
         port=port,
         tls=tls,
         user=user,
         size=dice.choice((0, 0, 0, 1000, 65_536, 65_537, 10**6, 10**7)),
         message=message(dice),
-    )  # fmt: skip
+    )
