@@ -38,6 +38,8 @@ def resolver() -> FakeResolver:
             "evil.example": ["v=spf1 +all"],
             "fail.example": ["v=spf1 -all"],
             "soft.example": ["v=spf1 ~all"],
+            "_dmarc.fail.example": ["v=DMARC1; p=reject"],
+            "_dmarc.news.example": ["v=DMARC1; p=quarantine; sp=reject"],
         },
         SOA={".": ["root"]},
         NS={".": ["ns.example"]},
@@ -85,6 +87,7 @@ def settings(dice: random.Random, next_hop: str) -> dict[str, Any]:
         "senders.forbidden": some(entries, 4),
         "filter.check_sender_domain": maybe(True, False),
         "filter.check_spf": maybe(True, False),
+        "filter.dmarc": dice.choice(("off", "note", "quarantine", "follow")),
         "filter.greylist": maybe(True, False),
         "filter.greylist_delay_seconds": 60,
         "filter.dnsbl": maybe(True, False),
@@ -94,12 +97,12 @@ def settings(dice: random.Random, next_hop: str) -> dict[str, Any]:
         "rules.copy_incoming": maybe("archive@example.org", "", 0.2),
         "rules.copy_outgoing": maybe("x@news.example", "", 0.2),
         "submission.sign_in": maybe(True, False, 0.8),
-        "submission.max_per_hour": maybe(20, 1000),
+        "submission.max_per_hour": maybe(6, 1000),
         "submission.max_recipients_per_hour": maybe(30, 1000),
         "submission.brake": maybe(True, False),
         "submission.brake_new_recipients": 5,
         "delivery.lmtp": maybe("127.0.0.1:24", ""),
-        "queue.reserve_bytes": maybe(1024**4, 1024**2, 0.03),
+        "queue.reserve_bytes": maybe(1024**4, 1024**2, 0.06),
     }
 
 
@@ -130,7 +133,8 @@ def address(dice: random.Random) -> str:
 def message(dice: random.Random) -> bytes:
     """Mostly well made."""
     kind = dice.random()
-    head = b"From: Anna <anna@news.example>\r\nTo: x@example.com\r\nSubject: a letter\r\n"
+    author = dice.choice((b"anna@news.example", b"x@fail.example", b"y@sub.news.example"))
+    head = b"From: Anna <" + author + b">\r\nTo: x@example.com\r\nSubject: a letter\r\n"
     body = b"Hello.\r\n.\r\n..dots\r\n" * dice.randint(0, 3)
     if kind < 0.05:
         head = b"From: a@news.example, b@evil.example\r\nSubject: two\r\n"
