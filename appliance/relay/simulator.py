@@ -360,7 +360,7 @@ def _client(text: str) -> str:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError as error:
         raise Refused.because(
-            "simulate.ip", f"“{text}” is no IP address.", "Such as 192.0.2.7 or 2001:db8::7."
+            "simulate.ip", "This is no IP address.", "Such as 192.0.2.7 or 2001:db8::7."
         ) from error
 
 
