@@ -22,7 +22,7 @@ from appliance.policy.verdict import Port, Stage, Station
 from appliance.relay import observers, simulator
 from appliance.relay.simulator import Question, Told, question_of, simulate
 from appliance.spool import queries
-from tests.support import mail_cases
+from tests.support import mail_cases, plain_replies
 from tests.support.relay_box import RelayBox
 from tests.support.smtp_client import Answer, SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
@@ -106,6 +106,8 @@ class Caller:
 
 
 def said(command: str, answer: Answer) -> Said:
+    if answer.code >= 400:
+        assert plain_replies.trouble_of_line(f"{answer.code} {answer.lines[-1]}") == ""
     first, _, _ = answer.lines[0].partition(" ")
     enhanced = first if first.count(".") == 2 and first.replace(".", "").isdigit() else ""
     return command, answer.code, enhanced
@@ -114,6 +116,10 @@ def said(command: str, answer: Answer) -> Said:
 def played(box: RelayBox, question: Question) -> list[Said]:
     """What the simulator says. The greeting, EHLO and 354 have no enhanced code."""
     outcome = box.run(simulate(box.shop, question))
+    for turn in outcome.turns:
+        refused = [w.told for w in turn.words if w.told in (Told.REJECT, Told.DEFER)]
+        assert len(refused) == turn.reply.is_error, turn
+        assert not refused or (refused[0] is Told.REJECT) is turn.reply.is_permanent, turn
     return [(turn.command, turn.reply.code, turn.reply.enhanced) for turn in outcome.turns]
 
 
