@@ -50,12 +50,10 @@ def parser() -> argparse.ArgumentParser:
     verbs = Verbs(top, common)
     _settings(verbs.group("settings", "look at and change settings"))
     _queue(verbs.group("queue", "mail that waits"))
+    _trace(verbs)
     _alias(verbs.group("alias", "names that stand for others, and where their mail goes"))
     smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
     smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
-    verbs.verb("trace", queue.trace, "what became of a message").add_argument(
-        "search", help="queue id or address"
-    )
     verbs.verb("status", box.status, "services, claim and queue")
     _simulate(verbs)
     _senders(verbs)
@@ -108,6 +106,20 @@ def _queue(verbs: Verbs) -> None:
         verb.add_argument("ids", nargs="*")
         verb.add_argument("--all", action="store_true")
         verb.add_argument("--search", default="")
+        if order == "delete":
+            verb.add_argument("--yes", action="store_true", help="do not ask for a word")
+
+
+def _trace(verbs: Verbs) -> None:
+    trace = verbs.verb("trace", queue.trace, "where is my mail? what became of a message")
+    trace.add_argument("words", nargs="*", help="queue id, address, part of one, or client")
+    trace.add_argument("--sender", default="", help="part of the sender's address")
+    trace.add_argument("--recipient", default="", help="part of the recipient's address")
+    trace.add_argument("--since", default="", metavar="TIME", help="2026-11-25T14:00, or 3h ago")
+    trace.add_argument("--until", default="", metavar="TIME")
+    trace.add_argument("--limit", type=int, default=queue.PAGE)
+    ledger = verbs.group("ledger", "the book of all mail")
+    ledger.verb("check", queue.ledger_check, "is all that was accepted accounted for?")
 
 
 def _alias(verbs: Verbs) -> None:

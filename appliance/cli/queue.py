@@ -1,7 +1,10 @@
-"""`queue ...` and `trace`: what the relay says over its control socket."""
+"""`queue ...`, `trace` and `ledger`: what the relay says over its control socket."""
 
 import argparse
+import re
+import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from appliance.base.finding import Refused
@@ -35,14 +38,62 @@ def order(context: Context, args: argparse.Namespace) -> None:
         raise Refused.because(
             "queue", "Which messages?", "Name their ids, or --all, or --search TEXT."
         )
-    done = context.relay(f"queue.{args.order}", which)
+    if args.order == "delete" and not args.ids and not args.yes:
+        _ask_for_the_word(context, which)
+    done = context.relay(f"queue.{args.order}", {**which, "author": context.author})
     context.show(done, lambda d: f"{d.get('count', 0)} messages.")
 
 
+def _ask_for_the_word(context: Context, which: Mapping[str, Any]) -> None:
+    """A person at a terminal types a word before many messages are lost; a script does not."""
+    if not sys.stdin.isatty():
+        return
+    total = context.relay("queue.list", {**which, "limit": 1})["total"]
+    context.note(f"{total} messages will be lost; their senders are not told.")
+    if input("To go on, type delete: ").strip().lower() != "delete":
+        raise Refused.because("queue.delete", "Nothing was deleted.")
+
+
 def trace(context: Context, args: argparse.Namespace) -> None:
-    """What became of a message, by queue id or address."""
-    found = context.relay("trace", {"search": args.search})
-    context.show(found, _as_trace)
+    """Where is my mail? Each attempt, with one sentence for each thing that happened."""
+    asked: dict[str, Any] = {"search": " ".join(args.words), "limit": args.limit}
+    asked |= {name: value for name in ("sender", "recipient") if (value := getattr(args, name))}
+    asked |= {name: _time(value) for name in ("since", "until") if (value := getattr(args, name))}
+    context.show(context.relay("trace", asked), _as_trace)
+
+
+def ledger_check(context: Context, args: argparse.Namespace) -> None:
+    """Compare queue, ledger and body files; refused when they do not agree."""
+    found = context.relay("ledger.reconcile")
+    context.show(found, _as_books)
+    if not found["ok"]:
+        raise Refused.because("ledger", found["say"], "Keep the data and ask for help.")
+
+
+_SPAN = re.compile(r"(\d{1,6})([mhdw])\Z")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _time(text: str) -> str:
+    """ISO 8601 from `2026-11-25`, `2026-11-25T14:00` (this machine's time zone), or `3h` ago."""
+    if span := _SPAN.match(text):
+        return (datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})).isoformat()
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise Refused.because(
+            "trace.time", f"The time {text} is not understood.", "Write 2026-11-25T14:00, or 3h."
+        ) from error
+
+
+def _as_books(found: Mapping[str, Any]) -> str:
+    lines = [found["say"]]
+    lines += [f"  {fate}: {count}" for fate, count in sorted(found["fates"].items())]
+    lines += [
+        f"  {entry['say']} {entry['count']}: {', '.join(entry['ids'])}"
+        for entry in found["mismatches"]
+    ]
+    return "\n".join(lines)
 
 
 def test_smarthost(context: Context, args: argparse.Namespace) -> None:
@@ -82,9 +133,29 @@ def _as_message(item: Mapping[str, Any]) -> str:
         reason = recipient.get("reason") or {}
         text = reason.get("say", "") if isinstance(reason, dict) else str(reason)
         lines.append(f"to {recipient['address']}: {recipient['state']} {text}".rstrip())
+        if isinstance(reason, dict) and reason.get("reply"):
+            lines.append(f"    {reason.get('host') or 'the other server'} said: {reason['reply']}")
+        if isinstance(reason, dict) and reason.get("fix"):
+            lines.append(f"    {reason['fix']}")
     return "\n".join([*lines, "", str(item.get("headers", ""))]).rstrip()
 
 
-def _as_trace(events: Any) -> str:
-    items = events if isinstance(events, list) else events.get("items", [])
-    return "\n".join("  ".join(f"{k}={v}" for k, v in event.items()) for event in items)
+def _as_trace(items: Any) -> str:
+    if not items:
+        return "Nothing is known of such a message."
+    return "\n\n".join(_as_story(item) for item in items)
+
+
+def _clock(at: str) -> str:
+    """The time as this machine's clock shows it."""
+    if not at:
+        return "now"
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _as_story(item: Mapping[str, Any]) -> str:
+    lines = [f"{item['id']}  {item['mail_from'] or '<>'} -> {item['recipient']}: {item['fate']}"]
+    lines += [f"  {_clock(told['at']):19}  {told['say']}" for told in item["story"]]
+    if item.get("fix"):
+        lines.append(f"  {'what helps':19}  {item['fix']}")
+    return "\n".join(lines)

@@ -14,7 +14,7 @@ from functools import cache
 
 from appliance.mail import reply as replies
 from appliance.mail.from_field import from_domains
-from appliance.policy import dmarc, psl
+from appliance.policy import dmarc, psl, sender_domain
 from appliance.policy.rules import Rules
 from appliance.policy.spf import SpfResult
 from appliance.policy.tools import Tools
@@ -40,7 +40,7 @@ def _debians_list() -> psl.Rules | None:
 
 async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Ask for the domain's policy and judge by SPF and DKIM."""
-    if facts.message is None:
+    if facts.message is None or sender_domain.dns_is_down(tools):
         return
     author = facts.author or from_domains(facts.message.head)
     spf = facts.spf or _NO_SPF

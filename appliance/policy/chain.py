@@ -109,7 +109,6 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     Stage.CONTENT: (
         Check(limits.content_size, Station.LIMITS),
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
-        Check(brake.counted, Station.LIMITS, brake.count),
         Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
         Check(results.without_forged, Station.DKIM),
@@ -136,6 +135,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             look_up=attachments.look,
             is_on=attachments.is_wanted,
         ),
+        Check(brake.counted, Station.LIMITS, brake.count),  # after all that can refuse
         Check(submission.made_fit, Station.REWRITE, submission.make_fit),
         Check(results.added, Station.REWRITE, strangers_only=True),
     ),

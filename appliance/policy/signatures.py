@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from appliance.policy import arc, dkim
+from appliance.policy import arc, dkim, sender_domain
 from appliance.policy.arc import ArcResult
 from appliance.policy.dkim import DkimResult
 from appliance.policy.rules import Rules
@@ -33,6 +33,8 @@ async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     head = message.head.lower()
     if b"dkim-signature" not in head and b"arc-" not in head:
         facts.dkim, facts.arc = _UNSIGNED, _UNSEALED
+        return
+    if sender_domain.dns_is_down(tools):
         return
     try:
         async with asyncio.timeout(BUDGET_SECONDS):

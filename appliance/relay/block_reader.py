@@ -26,9 +26,11 @@ class BlockReader(asyncio.StreamReader):
         self._blocks: deque[bytes] | None = None
         self._waiting = 0  # octets in the blocks
         self._high = 2 * limit
+        self.received_octets = 0
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # a transport's bytes
         """Called by the transport."""
+        self.received_octets += len(data)
         if self._blocks is None:
             super().feed_data(data)
             return

@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from appliance.base.control import Handler, Request
@@ -14,15 +15,18 @@ from appliance.policy import alias_preview, scheme
 from appliance.policy.people import login_of
 from appliance.relay import simulator, smarthost
 from appliance.relay.listener import Listener
+from appliance.relay.say import next_step
 from appliance.relay.shop import Shop
 from appliance.relay.worker import Worker
 from appliance.settings.schema import parse_value
-from appliance.spool import queries
+from appliance.spool import narrative, queries, trace
 from appliance.spool.model import Totals, to_seconds
 from appliance.spool.queries import Selection
+from appliance.spool.trace import Question
 
 JSON = Any
 MAX_HEADER_CHARACTERS = 65_536
+PORTION = 1_000  # messages that an order changes in one batch
 MAX_ZONES_TESTED = 50
 
 
@@ -38,6 +42,7 @@ class Control:
         read_people: Callable[[], Awaitable[None]],
     ) -> None:
         self._shop = shop
+        self._spool = shop.spool
         self._listener = listener
         self._worker = worker
         self._reload = reload
@@ -56,6 +61,8 @@ class Control:
             "smarthost.test": self.test_smarthost,
             "reload": self.reload,
             "trace": self.trace,
+            "ledger.reconcile": self.reconcile,
+            "ledger.last": self.reconciled,
             "alias.preview": self.alias_preview,
             "dnsbl.test": self.dnsbl_test,
             "accounts.reload": self.reload_accounts,
@@ -91,6 +98,7 @@ class Control:
             "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
             "scheme": self._scheme(),
+            "ledger": await shop.spool.last_reconciliation(),
             "brakes": [brake_to_json(brake) for brake in self._brakes()],
             "findings": [finding.to_json() for finding in self._findings()],
         }
@@ -142,9 +150,12 @@ class Control:
         selection = Selection(search=_text(args, "search"), state=_text(args, "state"))
         offset, limit = _number(args, "offset", 0), _number(args, "limit", 50)
         sort = _text(args, "sort") or "-received_at"
-        return await self._shop.spool.look(
+        page = await self._spool.look(
             lambda db: queries.listing(db, selection, offset=offset, limit=limit, sort=sort)
         )
+        for item in page["items"]:
+            _add_next_steps(item)
+        return page
 
     async def show(self, request: Request) -> JSON:
         """One message: its item, its header and its history."""
@@ -159,40 +170,75 @@ class Control:
                 "Look at the trace for what became of it." if history else "",
             )
         number, item = found
+        _add_next_steps(item)
         head = await spool.header(number)
         headers = head.decode("utf-8", "replace").replace("\r\n", "\n")
         return {**item, "headers": headers[:MAX_HEADER_CHARACTERS], "events": history}
 
     async def send(self, request: Request) -> JSON:
         """Try again now."""
-        chosen, now = _selection(request.args), to_seconds(self._shop.clock.now())
-        numbers = await self._shop.spool.change(lambda b: queries.send_now(b, chosen, now))
-        self._worker.wake()
-        return {"count": len(numbers)}
+        author, now = _author(request), to_seconds(self._shop.clock.now())
+        count = 0
+        async for chosen in self._chosen(request):
+            found = await self._spool.change(
+                partial(queries.send_now, selection=chosen, now=now, author=author)
+            )
+            count += len(found)
+            self._worker.wake()
+        return {"count": count}
 
     async def hold(self, request: Request) -> JSON:
         """Keep, do not try."""
-        chosen = _selection(request.args)
-        numbers = await self._shop.spool.change(lambda b: queries.hold(b, chosen))
-        self._worker.forget(set(numbers))
-        return {"count": len(numbers)}
+        author, now = _author(request), to_seconds(self._shop.clock.now())
+        held: set[int] = set()
+        async for chosen in self._chosen(request):
+            held |= set(
+                await self._spool.change(
+                    partial(queries.hold, selection=chosen, now=now, author=author)
+                )
+            )
+        self._worker.forget(held)
+        self._log_order("held", request, len(held))
+        return {"count": len(held)}
 
     async def release(self, request: Request) -> JSON:
         """Let go on."""
-        chosen, now = _selection(request.args), to_seconds(self._shop.clock.now())
-        numbers = await self._shop.spool.change(lambda b: queries.release(b, chosen, now))
-        self._worker.wake()
-        return {"count": len(numbers)}
+        author, now = _author(request), to_seconds(self._shop.clock.now())
+        count = 0
+        async for chosen in self._chosen(request):
+            found = await self._spool.change(
+                partial(queries.release, selection=chosen, now=now, author=author)
+            )
+            count += len(found)
+            self._worker.wake()
+        self._log_order("released", request, count)
+        return {"count": count}
 
     async def delete(self, request: Request) -> JSON:
         """Take out for good; the log and the ledger say who."""
-        chosen = _selection(request.args)
-        author = _text(request.args, "author") or f"uid {request.peer.uid}"
-        gone = await self._shop.spool.change(lambda b: queries.delete(b, chosen, author))
-        self._worker.forget({number for number, _ in gone})
-        for _, queue_id in gone:
-            self._shop.log.event(queue_id, "deleted", by=author)
-        return {"count": len(gone)}
+        author, now = _author(request), to_seconds(self._shop.clock.now())
+        numbers: set[int] = set()
+        async for chosen in self._chosen(request):
+            gone = await self._spool.change(
+                partial(queries.delete, selection=chosen, author=author, now=now)
+            )
+            numbers |= {number for number, _ in gone}
+            for _, queue_id in gone:
+                self._shop.log.event(queue_id, "deleted", by=author)
+        self._worker.forget(numbers)
+        return {"count": len(numbers)}
+
+    async def _chosen(self, request: Request) -> AsyncIterator[Selection]:
+        """What an order means at the moment it is given, in portions: between two of them the
+        writer takes new mail."""
+        selection = _selection(request.args)
+        numbers = await self._spool.look(lambda db: queries.numbers(db, selection))
+        for start in range(0, len(numbers), PORTION):
+            yield Selection(numbers=tuple(numbers[start : start + PORTION]))
+
+    def _log_order(self, event: str, request: Request, count: int) -> None:
+        if count:
+            self._shop.log.event("", event, by=_author(request), messages=count)
 
     async def test_smarthost(self, request: Request) -> JSON:
         """Try the smarthost that is set, without sending anything."""
@@ -229,7 +275,7 @@ class Control:
         numbers: list[int] = []
         if ids:  # without any, a selection would mean all
             chosen, due = Selection(ids=ids), to_seconds(now)
-            numbers = await shop.spool.change(lambda b: queries.release(b, chosen, due))
+            numbers = await shop.spool.change(lambda b: queries.release(b, chosen, due, author))
             self._worker.wake()
         shop.log.event("", "brake-released", user=login, by=author, messages=len(numbers))
         return {"login": login, "count": len(numbers)}
@@ -258,12 +304,24 @@ class Control:
         return login_of(account, self._shop.rules.mail_domains) or account, peer
 
     async def trace(self, request: Request) -> JSON:
-        """What the ledger knows of an address or an id."""
-        search = _text(request.args, "search").strip()
-        if not search:
-            raise Refused.because("trace.search", "Say whom or what to look for.")
-        limit = _number(request.args, "limit", 100)
-        return await self._shop.spool.look(lambda db: queries.trace(db, search, limit))
+        """What the ledger knows of an id, of addresses, of a time; with its sentences."""
+        question = _question(request.args)
+        found = await self._spool.look(lambda db: trace.ask(db, question))
+        for item in found:
+            item["story"] = [told.to_json() for told in narrative.story(item)]
+            item["fix"] = next_step(item["say"])
+        return found
+
+    async def reconcile(self, request: Request) -> JSON:
+        """Compare queue, ledger and body files now."""
+        found = await self._spool.reconcile()
+        if not found["ok"]:
+            self._shop.log.event("", "books-disagree", why=found["say"])
+        return found
+
+    async def reconciled(self, request: Request) -> JSON:
+        """What the last comparison found; null when there was none."""
+        return await self._spool.last_reconciliation()
 
     async def alias_preview(self, request: Request) -> JSON:
         """Where mail to addresses finally goes, in sentences: `{aliases: [...]}`."""
@@ -303,6 +361,50 @@ def _selection(args: dict[str, JSON]) -> Selection:
     raise Refused.because(
         "queue.selection", "It is not said which messages are meant.", "Give ids, search or all."
     )
+
+
+def _author(request: Request) -> str:
+    """Who gave the order: the name that pages and CLI pass on, or the caller's number."""
+    return _text(request.args, "author") or f"uid {request.peer.uid}"
+
+
+def _add_next_steps(item: JSON) -> None:
+    for recipient in item["recipients"]:
+        recipient["reason"]["fix"] = next_step(recipient["reason"]["say"])
+
+
+def _question(args: dict[str, JSON]) -> Question:
+    question = Question(
+        words=tuple(_text(args, "search").split()),
+        sender=_text(args, "sender").strip(),
+        recipient=_text(args, "recipient").strip(),
+        since=_time(args, "since"),
+        until=_time(args, "until"),
+        limit=_number(args, "limit", 100),
+    )
+    if not (question.words or question.sender or question.recipient or question.since):
+        raise Refused.because(
+            "trace.search",
+            "It is not said whom or what to look for.",
+            "Give an address, a domain, a queue id or a time.",
+        )
+    return question
+
+
+def _time(args: dict[str, JSON], name: str) -> float | None:
+    """Seconds since 1970, or ISO 8601 (without a zone: UTC)."""
+    value = args.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str) or not value:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise Refused.because(
+            f"trace.{name}", "This time is not understood.", "Write it as 2026-11-25T14:00."
+        ) from error
 
 
 def _text(args: dict[str, JSON], name: str) -> str:

@@ -49,7 +49,8 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     verdict = await judge(shop.chain, shop.tools, facts, content)
     if verdict.reply is not None:
         content.discard()
-        shop.refused(queue_id, facts, verdict)
+        to = ", ".join(str(entry.address) for entry in transaction.envelope.recipients)
+        shop.refused(queue_id, facts, verdict, to=to)
         return _naming(verdict.reply, queue_id)
     plan = rewriting.plan(shop, facts, transaction.envelope)
     if plan.refusal is not None and plan.refusal.reply is not None:
@@ -98,7 +99,9 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.memories.learn_correspondents(
             [str(entry.address) for entry in transaction.envelope.recipients]
         )
-    note_brake(shop, facts, queue_id)
+    for queued in new:
+        if queued.held:
+            note_brake(shop, facts, queued.queue_id)
     return replies.QUEUED.naming(queue_id)
 
 

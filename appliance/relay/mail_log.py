@@ -6,17 +6,26 @@ is written `\\u003d`: a search for `event=delivered` finds events, not words.
 
     id=0F3G6K2M9QX2B event=queued from=<a@example.com> to=<b@example.org> size=2048 client=192.0.2.7
 
-Lines go out in one write a turn of the loop.
+Lines go out in one write a turn of the loop. What strangers can cause at will is written so often
+a minute and then counted: a flood ends in one line a minute,
+
+    id=- event=and-more of=refused check=connections count=31207
+
+The ledger has each refusal of a sender or recipient all the same.
 """
 
 import asyncio
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")  # no space, quote, backslash or equals sign
+CAUSED_BY_STRANGERS = frozenset({"refused", "timed-out", "discarded", "sign-in-refused"})
+LINES_A_MINUTE = 300  # of each of these events and checks
+MINUTE_SECONDS = 60
 Value = str | int | float | bool | None
 
 
@@ -44,6 +53,8 @@ class MailLog:
         self._file = path.open("a", buffering=1) if path is not None else None
         self._echo = echo
         self._waiting: list[str] = []
+        self._this_minute: Counter[tuple[str, str]] = Counter()
+        self._summing_up: asyncio.TimerHandle | None = None
         self.listeners: list[Callable[[str], None]] = []
 
     def event(self, queue_id: str, event: str, **fields: Value) -> None:
@@ -51,6 +62,32 @@ class MailLog:
         written = line(queue_id, event, **fields)
         for listener in self.listeners:
             listener(written)
+        if event in CAUSED_BY_STRANGERS and self._is_too_much(event, str(fields.get("check", ""))):
+            return
+        self._write(written)
+
+    def _is_too_much(self, event: str, check: str) -> bool:
+        if self._summing_up is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # no loop: at start and end
+                return False
+            self._summing_up = loop.call_later(MINUTE_SECONDS, self._sum_up)
+        self._this_minute[event, check] += 1
+        return self._this_minute[event, check] > LINES_A_MINUTE
+
+    def _sum_up(self) -> None:
+        """The minute is over: say what was not written."""
+        if self._summing_up is not None:
+            self._summing_up.cancel()
+        self._summing_up = None
+        for (event, check), count in self._this_minute.items():
+            if count > LINES_A_MINUTE:
+                more = count - LINES_A_MINUTE
+                self._write(line("", "and-more", of=event, check=check, count=more))
+        self._this_minute.clear()
+
+    def _write(self, written: str) -> None:
         if not self._waiting:
             try:
                 asyncio.get_running_loop().call_soon(self.flush)
@@ -75,6 +112,7 @@ class MailLog:
 
     def close(self) -> None:
         """Write what waits and close."""
+        self._sum_up()
         if self._waiting:
             self.flush()
         if self._file is not None:

@@ -35,7 +35,7 @@ from appliance.memory import throttle
 from appliance.memory.sent_book import SentBook
 from appliance.policy.dkim import SigningKey
 from appliance.policy.verdict import Port
-from appliance.relay import signing, srs_secret
+from appliance.relay import nightly, signing, srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
 from appliance.relay.mail_log import MailLog
@@ -181,6 +181,7 @@ async def run(arguments: argparse.Namespace) -> None:
         allowed_uids=_callers(),
     )
     tidier = asyncio.create_task(_tidy_for_ever(spool))
+    night = asyncio.create_task(nightly.for_ever(shop))
     rememberer = asyncio.create_task(memories.flush_for_ever())
     stopped = _on_signals(daemon)
     _write_pid(arguments)
@@ -188,6 +189,7 @@ async def run(arguments: argparse.Namespace) -> None:
     await stopped.wait()
     sd.notify("STOPPING=1")
     tidier.cancel()
+    night.cancel()
     rememberer.cancel()
     server.close()
     await _drain(daemon)

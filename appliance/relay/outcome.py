@@ -7,6 +7,7 @@ from datetime import datetime
 from appliance.mail.dsn import Fate, Kind
 from appliance.relay import reasons
 from appliance.relay.reasons import DeliveryTrouble
+from appliance.relay.say import next_step
 from appliance.relay.smtp_out import Result
 from appliance.spool import schedule
 from appliance.spool.model import Outcome, QueuedMessage, QueuedRecipient, State
@@ -109,7 +110,8 @@ def _fate(entry: QueuedRecipient, state: State, result: Result, say: str, host: 
     status = result.status or "4.0.0"
     if state is State.BOUNCED and status.startswith("4"):
         status = "5.4.7" if not result.permanent else "5" + status[1:]  # RFC 3463: expired
-    return Fate(entry.recipient, status, say, result.reply, host if result.reply else "")
+    told = f"{say} {next_step(say)}" if state is State.BOUNCED else say
+    return Fate(entry.recipient, status, told.rstrip(), result.reply, host if result.reply else "")
 
 
 def _kind(state: State, result: Result, *, tell_delay: bool) -> Kind | None:

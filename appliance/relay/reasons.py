@@ -5,55 +5,14 @@ DeliveryTrouble     an attempt failed before or outside of the replies to a reci
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+
+from appliance.relay import replies_known
+from appliance.relay.say import Say as Say
 
 _GREY = re.compile(r"gr[ea]y.?list|try again (?:later|in)|come back later", re.IGNORECASE)
 _FULL = re.compile(r"quota|mailbox (?:is )?full|over.?quota|insufficient", re.IGNORECASE)
 _UNKNOWN = re.compile(r"user unknown|no such (?:user|mailbox|recipient)|does not exist", re.I)
 _LISTED = re.compile(r"blocklist|black ?list|blocked|listed|spamhaus|reputation", re.IGNORECASE)
-
-
-class Say(StrEnum):
-    """The catalogue."""
-
-    DELIVERED = "The next mail server took the message."
-    REFUSED_CONNECTION = "The next mail server refuses connections: it may be off."
-    NO_ROUTE = "There is no way to the next mail server: the network may be down."
-    TIMED_OUT = "The next mail server did not answer in time."
-    LOST = "The connection broke off."
-    LOST_AFTER_DATA = "The connection broke off after the message was sent, before the answer."
-    NAME_NOT_FOUND = "The recipient's domain does not exist."
-    HOST_NOT_FOUND = "The name of the next mail server does not exist."
-    NO_ADDRESS = "The recipient's domain has no mail server."
-    NAME_TROUBLE = "The name of the next mail server could not be looked up just now."
-    NULL_MX = "The recipient's domain says that it takes no mail."
-    OWN_MX = "The recipient's domain names this box as its mail server, but it is not set up here."
-    NO_MAILBOX = "There is no such mailbox on this box."
-    NOT_SMTP = "The next mail server answers in a way that is not understood."
-    TLS_MISSING = "The smarthost offers no encryption, which the settings require."
-    TLS_FAILED = "The encrypted connection could not be made."
-    TLS_UNTRUSTED = "The certificate of the next mail server is not valid for its name."
-    STS_UNMET = "The recipient's domain asks for a protection (MTA-STS) that its server lacks."
-    STS_NOT_NAMED = "The recipient's domain has no mail server that its own policy (MTA-STS) names."
-    DANE_UNMET = "The next mail server does not prove to be the one that its domain names (DANE)."
-    DANE_TROUBLE = "The keys of the next mail server (DANE) could not be looked up just now."
-    SIGN_IN_REFUSED = "The smarthost does not accept the user name and password."
-    SIGN_IN_MISSING = "The smarthost offers no way to sign in that is known here."
-    NEEDS_SMTPUTF8 = "The next mail server cannot take addresses with these letters."
-    TOO_BIG = "The message is too big for the next mail server."
-    UNKNOWN_RECIPIENT = "The next mail server does not know this recipient."
-    MAILBOX_FULL = "The recipient's mailbox is full."
-    GREYLISTED = "The next mail server asks to come back later (greylisting)."
-    LISTED = "The next mail server refuses this box's address: it may be on a block list."
-    BUSY = "The next mail server is busy or going down."
-    NO_ROOM = "The next mail server is out of room."
-    BY_RULES = "The next mail server refused the message by its rules."
-    LOOP = "The message goes in a circle."
-    NOT_NOW = "The next mail server cannot take the message just now."
-    REFUSED = "The next mail server refused the message."
-    BODY_GONE = "The message cannot be read from the disk just now."
-    BAD_CONTENT = "The message holds line ends that must not be passed on."
-    INTERNAL = "Something went wrong here; the log has the details."
 
 
 @dataclass(eq=False)
@@ -79,6 +38,9 @@ def for_reply(code: int, text: str) -> Say:
     """What a reply of 4yz or 5yz means to a person."""
     status = enhanced_of(code, text)
     detail = status[2:]
+    known = replies_known.find(code, text)
+    if known is not None:
+        return known
     if code == 421:
         return Say.BUSY
     if detail == "2.2" or (code in (452, 552) and _FULL.search(text)):

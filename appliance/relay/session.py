@@ -21,10 +21,11 @@ from appliance.mail import reply as replies
 from appliance.mail.envelope import Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
-from appliance.policy.verdict import Action, Facts, Port, Stage, Station
+from appliance.policy.verdict import Action, Facts, Port, Stage, Station, defer
 from appliance.relay import auth, data_reader, intake, stages
 from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
+from appliance.relay.gate import least_progress
 from appliance.relay.shop import Shop
 
 MAX_COMMAND_BYTES = 2_048
@@ -32,6 +33,8 @@ READER_LIMIT_BYTES = 131_072  # also the size of DATA's blocks
 OVERRUN_FACTOR = 2  # a client that sends more than this times the limit is cut off
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TOO_MANY_CONNECTIONS = defer("connections", replies.TOO_MANY_CONNECTIONS, "all places are taken")
+_TOO_MANY_ERRORS = defer("errors", replies.TOO_MANY_ERRORS, "too many commands were wrong")
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +67,7 @@ class Session(SMTP):
         # Our own state
         self._blocks = reader
         self.client = ""
+        self.since = loop.time()
         self._shop = shop
         self._port = port
         self._facts = Facts(client="", port=port, trusted=False)
@@ -107,6 +111,27 @@ class Session(SMTP):
         if self._mail is None and not self._committing:
             self._end(replies.SHUTTING_DOWN)
 
+    @property
+    def received_octets(self) -> int:
+        """What the client has sent so far."""
+        return self._blocks.received_octets
+
+    @property
+    def may_give_way(self) -> bool:
+        """Whether somebody else may have this place."""
+        return not (self._committing or self._facts.trusted or self._facts.user)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is in the middle of a message."""
+        return self._mail is not None
+
+    def give_way(self) -> None:
+        """Leave at once: the house is full, and others get on better."""
+        self._shop.counters["gave_way"] += 1
+        self._shop.gate.leave(self)
+        self._end(replies.TOO_MANY_CONNECTIONS)
+
     def _end(self, reply: Reply) -> None:
         """Say a last word from outside the conversation."""
         if self.transport is not None and not self.transport.is_closing():
@@ -132,7 +157,9 @@ class Session(SMTP):
         """Put the idle time-out off; the timer itself is set anew only when it fires."""
         relay = self._shop.settings.relay
         now = self.loop.time()
-        self._idle_until = now + relay.command_timeout_seconds
+        self._idle_until = now + self._shop.gate.patience_seconds(
+            relay.command_timeout_seconds, relay.connections_total
+        )
         if self._timeout_handle is None:
             self._transaction_until = now + relay.transaction_timeout_seconds
             self._set_timer()
@@ -156,17 +183,15 @@ class Session(SMTP):
 
     async def _greet(self) -> bool:
         """The greeting; False when the client must go."""
-        shop, relay = self._shop, self._shop.settings.relay
+        shop = self._shop
         peer = self.session.peer
         stages.arrive(self._facts, shop.rules, peer[0] if peer else "")
         self.client = self._facts.client
         self._facts.tls = self._tls_object() is not None
         if not shop.accepting:
             return await self._turn_away(replies.SWITCHED_OFF)
-        if not shop.gate.enter(
-            self, total=relay.connections_total, per_address=relay.connections_per_address
-        ):
-            shop.log.event(self._name(), "refused", check="connections", client=self.client)
+        if not self._enter():
+            shop.refused(self._name(), self._facts, _TOO_MANY_CONNECTIONS)
             shop.tally.count(Station.LIMITS, Action.DEFER)
             return await self._turn_away(replies.TOO_MANY_CONNECTIONS)
         shop.counters["connections"] += 1
@@ -177,6 +202,18 @@ class Session(SMTP):
                 return await self._turn_away(verdict.reply)
         self._writer.write(f"220 {self.hostname} ESMTP Pennypost\r\n".encode())
         return True
+
+    def _enter(self) -> bool:
+        """Take a place; in a full house that of somebody who makes no progress."""
+        gate, relay = self._shop.gate, self._shop.settings.relay
+        most, each = relay.connections_total, relay.connections_per_address
+        if gate.enter(self, total=most, per_address=each):
+            return True
+        if not gate.has_enough(self.client, each):
+            for guest in least_progress(gate.sessions, self.loop.time()):
+                if isinstance(guest, Session):
+                    guest.give_way()
+        return gate.enter(self, total=most, per_address=each)
 
     async def _turn_away(self, reply: Reply) -> bool:
         self._shop.counters["turned_away"] += 1
@@ -193,7 +230,7 @@ class Session(SMTP):
             if text is not None:
                 await self._obey(text)
             if self._errors >= self._shop.settings.relay.errors_per_session:
-                self._shop.log.event(self._name(), "refused", check="errors", client=self.client)
+                self._shop.refused(self._name(), self._facts, _TOO_MANY_ERRORS)
                 await self.push(replies.TOO_MANY_ERRORS)
                 return
 

@@ -22,6 +22,7 @@ from appliance.relay.mail_log import MailLog
 from appliance.relay.scanner import HttpScanner
 from appliance.relay.sign_in import SignIn
 from appliance.settings.schema import Settings
+from appliance.spool.ledger import Keeping
 from appliance.spool.model import Refusal
 from appliance.spool.schedule import Plan
 from appliance.spool.store import Spool
@@ -29,6 +30,7 @@ from appliance.spool.store import Spool
 if TYPE_CHECKING:
     from appliance.relay.memories import Memories
 
+MAX_NAMED_CHARACTERS = 2_000  # of the recipients of one refusal
 INLINE_BODY_BYTES = 65_536  # larger bodies get a file of their own while they arrive
 
 
@@ -91,6 +93,7 @@ class Shop:
         self.chain = Chain(self.rules)
         queue = settings.queue
         self.plan = Plan(queue.retry_seconds, queue.give_up_seconds, queue.delay_notice_seconds)
+        self.spool.keeping = Keeping(queue.ledger_days, queue.ledger_bytes)
         self.accepting = accepting
         self.why_closed = why
 
@@ -117,8 +120,11 @@ class Shop:
         """Whether the disk takes a message of this size and still has its reserve."""
         return self.spool.has_room(wanted_bytes, self.settings.queue.reserve_bytes)
 
-    def refused(self, session_id: str, facts: Facts, verdict: Verdict) -> None:
-        """A refusal: one line in the log, one row in the ledger, both with the true reason."""
+    def refused(self, session_id: str, facts: Facts, verdict: Verdict, *, to: str = "") -> None:
+        """A refusal: one line in the log, one row in the ledger, both with the true reason.
+
+        `to` names the recipients when it concerns them all.
+        """
         reply = verdict.reply
         self.counters["refused"] += 1
         sender = "" if facts.mail_from is None else str(facts.mail_from)
@@ -140,9 +146,11 @@ class Shop:
             client=facts.client,
             helo=facts.helo,
             mail_from=sender,
-            recipient=recipient,
+            recipient=(to or recipient)[:MAX_NAMED_CHARACTERS],
             check=verdict.check,
             why=verdict.why,
             steps=steps_to_json(s for s in facts.steps if s.recipient in ("", recipient)),
+            reply=f"{reply.code} {reply.enhanced} {reply.text}" if reply else "",
+            temporary=reply is not None and reply.code < 500,
         )
         self.spool.refused((refusal,))

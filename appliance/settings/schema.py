@@ -319,6 +319,22 @@ class Queue:
         "Room kept free",
         "With less free room no new mail is taken (other servers keep it and come back).",
     )
+    ledger_days: int = number(
+        90,
+        1,
+        3650,
+        "days",
+        "Keeps what became of mail for",
+        "So long can be seen what became of a message, refused ones included.",
+    )
+    ledger_bytes: int = number(
+        512 * MIB,
+        8 * MIB,
+        64 * 1024 * MIB,
+        "bytes",
+        "Room for what became of mail",
+        "When it is used up the oldest entries go first, but none of a message that waits.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

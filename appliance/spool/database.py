@@ -15,6 +15,8 @@ _ADDED = (
     ("messages", "skip", "INTEGER NOT NULL DEFAULT 0"),
     ("messages", "no_reports", "INTEGER NOT NULL DEFAULT 0"),
     ("ledger", "steps", "TEXT NOT NULL DEFAULT ''"),
+    ("ledger", "times", "INTEGER NOT NULL DEFAULT 1"),  # attempts that a refusal's row stands for
+    ("attempts", "author", "TEXT NOT NULL DEFAULT ''"),  # who held, released, sent or deleted
 )
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -83,6 +85,17 @@ CREATE TABLE IF NOT EXISTS attempts (
     route TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS attempts_of_ledger ON attempts (ledger_id);
+CREATE INDEX IF NOT EXISTS ledger_refusals ON ledger (at) WHERE fate IN ('refused', 'put off');
+CREATE TABLE IF NOT EXISTS tally (      -- rows that left the ledger, and how (reconcile)
+    name TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS reconciliations (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    mismatches INTEGER NOT NULL,
+    report TEXT NOT NULL                -- JSON
+);
 """
 
 
@@ -106,6 +119,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             raise sqlite3.OperationalError("the log could not be folded in")
         database.executescript(_TABLES)
         _add_columns(database)
+        _begin_tally(database)
         database.execute(f"PRAGMA user_version={VERSION}")
     except sqlite3.Error:
         database.close()
@@ -118,6 +132,21 @@ def _add_columns(database: sqlite3.Connection) -> None:
         there = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
         if column not in there:
             database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+def _begin_tally(database: sqlite3.Connection) -> None:
+    """Count from now on; what an older program pruned is taken as pruned."""
+    database.execute(
+        "INSERT OR IGNORE INTO tally SELECT 'pruned', last - (SELECT count(*) FROM ledger)"
+        " FROM (SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'ledger'), 0) AS last)"
+        " WHERE NOT EXISTS (SELECT 1 FROM tally WHERE name = 'pruned')"
+    )
+    database.execute(
+        "INSERT OR IGNORE INTO tally SELECT 'pruned to', CASE WHEN number > 0 THEN"
+        " ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'ledger'), 0) ELSE 0 END"
+        " FROM tally WHERE name = 'pruned'"
+    )
+    database.execute("INSERT OR IGNORE INTO tally VALUES ('withdrawn', 0)")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -47,6 +47,11 @@ class Fate(StrEnum):
     BOUNCED = "bounced"
     DELETED = "deleted"
     REFUSED = "refused"
+    PUT_OFF = "put off"  # refused for now: greylisting, no room, a look-up that failed
+
+
+OPEN_FATES = (Fate.QUEUED, Fate.DEFERRED, Fate.HELD)  # still in the queue
+NEVER_ACCEPTED = (Fate.REFUSED, Fate.PUT_OFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +142,9 @@ class Refusal:
     check: str
     why: str
     steps: str = ""
+    reply: str = ""  # what the client was told
+    temporary: bool = False
+    times: int = 1  # attempts that this stands for
 
 
 @dataclass(frozen=True, slots=True)

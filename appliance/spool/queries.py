@@ -1,4 +1,4 @@
-"""What people ask of the queue and do to it (FEATURES Q1 to Q6, B3). SQL and plain JSON types.
+"""What people ask of the queue and do to it (FEATURES Q1 to Q6). SQL and plain JSON types.
 
 Questions run on a reading connection, changes in the writer's batch. The statements are put
 together from the constants of this module only; whatever comes from outside is bound.
@@ -6,6 +6,7 @@ together from the constants of this module only; whatever comes from outside is 
 
 # ruff: noqa: S608
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Selection:
     ids: tuple[str, ...] = ()
     search: str = ""
     state: str = ""  # queued, deferred, held
+    numbers: tuple[int, ...] = ()  # of messages
 
     def where(self) -> tuple[str, list[Any]]:
         """A condition on `messages m` and its values."""
@@ -40,11 +42,16 @@ class Selection:
         if self.ids:
             terms.append(f"m.queue_id IN ({','.join('?' * len(self.ids))})")
             values += list(self.ids)
+        if self.numbers:
+            terms.append(f"m.id {_CHOSEN}")
+            values.append(json.dumps(self.numbers))
         if self.search:
+            # The sender is read from the ledger: the messages' table holds bodies and is large.
             terms.append(
-                "(m.queue_id = ? OR instr(lower(ifnull(m.mail_from, '')), ?) > 0 OR EXISTS"
-                " (SELECT 1 FROM recipients r WHERE r.message_id = m.id"
-                " AND (instr(lower(r.address), ?) > 0 OR instr(lower(r.reply), ?) > 0)))"
+                "m.id IN (SELECT id FROM messages WHERE queue_id = ? UNION"
+                " SELECT r.message_id FROM recipients r LEFT JOIN ledger l ON l.id = r.id"
+                " WHERE instr(lower(ifnull(l.mail_from, '')), ?) OR instr(lower(r.address), ?)"
+                " OR instr(lower(r.reply), ?))"
             )
             words = self.search.lower()
             values += [self.search.upper(), words, words, words]
@@ -80,6 +87,11 @@ def listing(
     sort: str = "received_at",
 ) -> JSON:
     """One page of the queue: `{total, items}`. A `-` before the sort key turns the order round."""
+    if selection.search:  # looked for once, not for the count and again for the page
+        chosen = numbers(db, selection)
+        if not chosen:
+            return {"total": 0, "items": []}
+        selection = Selection(numbers=tuple(chosen))
     where, values = selection.where()
     order = _ORDERS.get(sort.lstrip("-"), _ORDERS["received_at"])
     direction = "DESC" if sort.startswith("-") else "ASC"
@@ -104,8 +116,9 @@ def events(db: sqlite3.Connection, queue_id: str) -> list[JSON]:
     """All that happened to a message, also when it is gone, oldest first."""
     found: list[JSON] = []
     for number, at, recipient, client in db.execute(
-        "SELECT id, at, recipient, client FROM ledger WHERE queue_id = ? AND fate != ? ORDER BY id",
-        (queue_id, Fate.REFUSED),
+        "SELECT id, at, recipient, client FROM ledger WHERE queue_id = ?"
+        " AND fate NOT IN (?, ?) ORDER BY id",
+        (queue_id, Fate.REFUSED, Fate.PUT_OFF),
     ).fetchall():
         found.append({"at": _iso(at), "event": "queued", "recipient": recipient, "client": client})
         found += [
@@ -115,83 +128,59 @@ def events(db: sqlite3.Connection, queue_id: str) -> list[JSON]:
                 "recipient": recipient,
                 "reason": {"say": say, "reply": reply, "host": host},
                 "route": route,
+                "author": author,
             }
-            for tried_at, state, say, reply, host, route in db.execute(
-                "SELECT at, state, say, reply, host, route FROM attempts WHERE ledger_id = ?"
-                " ORDER BY id",
+            for tried_at, state, say, reply, host, route, author in db.execute(
+                "SELECT at, state, say, reply, host, route, author FROM attempts"
+                " WHERE ledger_id = ? ORDER BY id",
                 (number,),
             )
         ]
     return sorted(found, key=lambda event: str(event["at"]))
 
 
-def trace(db: sqlite3.Connection, search: str, limit: int = 100) -> list[JSON]:
-    """The ledger's rows for a queue id or part of an address, newest first.
-
-    What one accepted message became (`<id>-1`: forwards, copies) comes with it, whichever id is
-    given; the address that the sender wrote to is found in the steps.
-    """
-    words, first = search.lower(), search.upper().partition("-")[0]
-    found = db.execute(
-        "SELECT at, updated_at, queue_id, client, mail_from, recipient, fate, station, say, reply,"
-        " host FROM ledger WHERE queue_id = ? OR queue_id GLOB ? || '-[0-9]*'"
-        " OR instr(lower(ifnull(mail_from, '')), ?) > 0 OR instr(lower(recipient), ?) > 0"
-        " OR instr(lower(steps), ?) > 0 ORDER BY id DESC LIMIT ?",
-        (first, first, words, words, words, max(1, min(limit, MAX_PAGE))),
-    )
-    names = (
-        "at", "updated_at", "id", "client", "mail_from", "recipient", "fate", "station", "say",
-        "reply", "host",
-    )  # fmt: skip
-    return [dict(zip(names, (_iso(row[0]), _iso(row[1]), *row[2:]), strict=True)) for row in found]
-
-
-def send_now(batch: Batch, selection: Selection, now: float) -> list[int]:
+def send_now(batch: Batch, selection: Selection, now: float, author: str = "") -> list[int]:
     """Make them due; held ones stay held."""
     numbers = _numbers(batch, selection, "NOT m.held")
-    batch.db.executemany(
-        "UPDATE recipients SET next_attempt_at = ? WHERE message_id = ?"
-        " AND state IN ('queued', 'deferred')",
-        [(now, number) for number in numbers],
-    )
+    _due(batch, numbers, now)
+    _note(batch, numbers, "sent now", now, author)
     return numbers
 
 
-def hold(batch: Batch, selection: Selection) -> list[int]:
+def hold(batch: Batch, selection: Selection, now: float, author: str = "") -> list[int]:
     """Keep them from being tried."""
     numbers = _numbers(batch, selection, "NOT m.held")
-    each = [(number,) for number in numbers]
-    batch.db.executemany("UPDATE messages SET held = 1 WHERE id = ?", each)
-    batch.db.executemany("UPDATE recipients SET next_attempt_at = NULL WHERE message_id = ?", each)
-    _fate(batch, numbers, Fate.HELD, "")
+    which = (json.dumps(numbers),)
+    batch.db.execute(f"UPDATE messages SET held = 1 WHERE id {_CHOSEN}", which)
+    batch.db.execute(
+        f"UPDATE recipients SET next_attempt_at = NULL WHERE message_id {_CHOSEN}", which
+    )
+    _fate(batch, numbers, Fate.HELD, now)
+    _note(batch, numbers, Fate.HELD, now, author)
     return numbers
 
 
-def release(batch: Batch, selection: Selection, now: float) -> list[int]:
+def release(batch: Batch, selection: Selection, now: float, author: str = "") -> list[int]:
     """Let held ones go on; they are due at once."""
     numbers = _numbers(batch, selection, "m.held")
-    batch.db.executemany(
-        "UPDATE messages SET held = 0 WHERE id = ?", [(number,) for number in numbers]
-    )
-    batch.db.executemany(
-        "UPDATE recipients SET next_attempt_at = ? WHERE message_id = ?"
-        " AND state IN ('queued', 'deferred')",
-        [(now, number) for number in numbers],
-    )
-    _fate(batch, numbers, Fate.QUEUED, "")
+    batch.db.execute(f"UPDATE messages SET held = 0 WHERE id {_CHOSEN}", (json.dumps(numbers),))
+    _due(batch, numbers, now)
+    _fate(batch, numbers, Fate.QUEUED, now)
+    _note(batch, numbers, "released", now, author)
     return numbers
 
 
-def delete(batch: Batch, selection: Selection, author: str) -> list[tuple[int, str]]:
+def delete(batch: Batch, selection: Selection, author: str, now: float) -> list[tuple[int, str]]:
     """Take them out for good; the ledger says who did it. No report goes to the sender."""
     where, values = selection.where()
     found = batch.db.execute(
         f"SELECT m.id, m.queue_id FROM messages m WHERE {where}", values
     ).fetchall()
-    _fate(batch, [number for number, _ in found], Fate.DELETED, author)
-    for number, _ in found:
-        rows.remove(batch, number)
-    return [(number, queue_id) for number, queue_id in found]
+    numbers = [number for number, _ in found]
+    _fate(batch, numbers, Fate.DELETED, now, author)
+    _note(batch, numbers, Fate.DELETED, now, author)
+    rows.remove(batch, *numbers)
+    return found
 
 
 _COLUMNS = "m.id, m.queue_id, m.received_at, m.size, m.held, m.direction, m.mail_from, m.client"
@@ -229,16 +218,46 @@ def _item(db: sqlite3.Connection, row: Sequence[Any]) -> JSON:
 
 
 def _numbers(batch: Batch, selection: Selection, also: str) -> list[int]:
+    return numbers(batch.db, selection, also)
+
+
+def numbers(db: sqlite3.Connection, selection: Selection, also: str = "1") -> list[int]:
+    """The messages that are meant, oldest first."""
     where, values = selection.where()
-    found = batch.db.execute(f"SELECT m.id FROM messages m WHERE {where} AND {also}", values)
+    found = db.execute(
+        f"SELECT m.id FROM messages m WHERE {where} AND {also} ORDER BY m.id", values
+    )
     return [number for (number,) in found.fetchall()]
 
 
-def _fate(batch: Batch, numbers: Sequence[int], fate: Fate, station: str) -> None:
-    batch.db.executemany(
-        "UPDATE ledger SET fate = ?, station = ? WHERE id IN (SELECT id FROM recipients"
-        " WHERE message_id = ? AND state IN ('queued', 'deferred'))",
-        [(fate, station, number) for number in numbers],
+_CHOSEN = "IN (SELECT value FROM json_each(?))"
+_OPEN_OF_CHOSEN = (
+    f"(SELECT id FROM recipients WHERE message_id {_CHOSEN} AND state IN ('queued', 'deferred'))"
+)
+
+
+def _due(batch: Batch, numbers: Sequence[int], now: float) -> None:
+    batch.db.execute(
+        f"UPDATE recipients SET next_attempt_at = ? WHERE message_id {_CHOSEN}"
+        " AND state IN ('queued', 'deferred')",
+        (now, json.dumps(numbers)),
+    )
+
+
+def _fate(batch: Batch, numbers: Sequence[int], fate: Fate, now: float, station: str = "") -> None:
+    batch.db.execute(
+        "UPDATE ledger SET fate = ?, station = ?, updated_at = max(updated_at, ?)"
+        f" WHERE id IN {_OPEN_OF_CHOSEN}",
+        (fate, station, now, json.dumps(numbers)),
+    )
+
+
+def _note(batch: Batch, numbers: Sequence[int], what: str, now: float, author: str) -> None:
+    """Put down who did what, beside the attempts."""
+    batch.db.execute(
+        "INSERT INTO attempts (ledger_id, at, state, say, reply, host, route, author)"
+        f" SELECT id, ?, ?, '', '', '', '', ? FROM {_OPEN_OF_CHOSEN}",
+        (now, what, author, json.dumps(numbers)),
     )
 
 

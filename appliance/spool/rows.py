@@ -1,5 +1,7 @@
 """Rows in and out: the SQL behind `store`. Runs in the writer's or a reader's thread."""
 
+# ruff: noqa: S608  (statements are put together from constants only)
+
 import itertools
 import json
 import sqlite3
@@ -101,20 +103,31 @@ def _steps_of(message: NewMessage) -> tuple[str, ...]:
     return (message.steps or ("",)) * len(message.envelope.recipients)
 
 
-def insert_refusals(batch: Batch, refusals: Sequence[Refusal]) -> None:
-    """Refused attempts, one row each."""
-    batch.db.executemany(
+def insert_refusals(batch: Batch, refusals: Sequence[Refusal]) -> list[int]:
+    """Refused attempts, one row each; the rows' numbers."""
+    return [_insert_refusal(batch.db, refusal) for refusal in refusals]
+
+
+def _insert_refusal(db: sqlite3.Connection, refusal: Refusal) -> int:
+    at, fate = to_seconds(refusal.at), Fate.PUT_OFF if refusal.temporary else Fate.REFUSED
+    number = db.execute(
         "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate,"
-        " station, say, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                to_seconds(refusal.at), to_seconds(refusal.at), refusal.session, refusal.client,
-                refusal.helo, refusal.mail_from, refusal.recipient, Fate.REFUSED, refusal.check,
-                refusal.why, refusal.steps,
-            )
-            for refusal in refusals
-        ],
-    )  # fmt: skip
+        " station, say, reply, steps, times) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            at, at, refusal.session, refusal.client, refusal.helo, refusal.mail_from,
+            refusal.recipient, fate, refusal.check, refusal.why, refusal.reply, refusal.steps,
+            refusal.times,
+        ),
+    ).lastrowid  # fmt: skip
+    return number or 0
+
+
+def add_to_refusal(batch: Batch, number: int, times: int, at: float) -> bool:
+    """Count further attempts on a row that stands for several; False when it is gone."""
+    found = batch.db.execute(
+        "UPDATE ledger SET times = times + ?, updated_at = ? WHERE id = ?", (times, at, number)
+    )
+    return found.rowcount > 0
 
 
 def record(
@@ -139,7 +152,9 @@ def record(
 
 
 def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
-    at = outcome.next_attempt_at
+    at, fate = outcome.next_attempt_at, _FATES[outcome.state]
+    if outcome.state is State.DEFERRED and _is_held(db, outcome.recipient_id):
+        fate = Fate.HELD
     db.execute(
         "UPDATE recipients SET state = ?, attempts = attempts + 1, say = ?, reply = ?, host = ?,"
         " route = ?, next_attempt_at = CASE WHEN (SELECT held FROM messages WHERE id = message_id)"
@@ -153,7 +168,7 @@ def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
         "UPDATE ledger SET fate = ?, updated_at = ?, say = ?, reply = ?, host = ?"
         " WHERE id = ? AND (fate != ? OR ?)",  # what was deleted stays so, unless it arrived
         (
-            _FATES[outcome.state], now, outcome.say, outcome.reply, outcome.host,
+            fate, now, outcome.say, outcome.reply, outcome.host,
             outcome.recipient_id, Fate.DELETED, outcome.state is State.DELIVERED,
         ),
     )  # fmt: skip
@@ -167,13 +182,25 @@ def _record_one(db: sqlite3.Connection, outcome: Outcome, now: float) -> None:
     )  # fmt: skip
 
 
-def remove(batch: Batch, message_id: int) -> None:
-    """Take a message out; its body file goes after the commit."""
-    row = batch.db.execute("SELECT body_file FROM messages WHERE id = ?", (message_id,)).fetchone()
-    batch.db.execute("DELETE FROM recipients WHERE message_id = ?", (message_id,))
-    batch.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
-    if row and row[0] and not _shared(batch.db, row[0]):
-        batch.unlink_after.append(row[0])
+def _is_held(db: sqlite3.Connection, recipient_id: int) -> bool:
+    """Whether somebody held the message while the attempt was under way."""
+    row = db.execute(
+        "SELECT held FROM messages WHERE id = (SELECT message_id FROM recipients WHERE id = ?)",
+        (recipient_id,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def remove(batch: Batch, *message_ids: int) -> None:
+    """Take messages out; their body files go after the commit."""
+    db, which = batch.db, (json.dumps(message_ids),)
+    chosen = "IN (SELECT value FROM json_each(?))"
+    files = db.execute(
+        f"SELECT DISTINCT body_file FROM messages WHERE id {chosen} AND body_file != ''", which
+    ).fetchall()
+    db.execute(f"DELETE FROM recipients WHERE message_id {chosen}", which)
+    db.execute(f"DELETE FROM messages WHERE id {chosen}", which)
+    batch.unlink_after += [name for (name,) in files if not _shared(db, name)]
 
 
 def _shared(db: sqlite3.Connection, body_file: str) -> bool:
@@ -268,17 +295,6 @@ def body(db: sqlite3.Connection, message_id: int) -> bytes:
 def body_files(db: sqlite3.Connection) -> set[str]:
     """The names of all body files that rows refer to."""
     return {name for (name,) in db.execute("SELECT body_file FROM messages WHERE body_file != ''")}
-
-
-def prune_ledger(batch: Batch, oldest: float, step: int) -> bool:
-    """Forget what ended long ago, a step at a time; True when a full step was taken."""
-    old = batch.db.execute(
-        "SELECT id FROM ledger WHERE updated_at < ? AND fate NOT IN (?, ?, ?) ORDER BY id LIMIT ?",
-        (oldest, Fate.QUEUED, Fate.DEFERRED, Fate.HELD, step),
-    ).fetchall()
-    batch.db.executemany("DELETE FROM attempts WHERE ledger_id = ?", old)
-    batch.db.executemany("DELETE FROM ledger WHERE id = ?", old)
-    return len(old) == step
 
 
 def vacuum(batch: Batch, pages: int) -> bool:

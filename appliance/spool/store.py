@@ -10,26 +10,29 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from appliance.base.clock import Clock
 from appliance.mail.message import split_head
-from appliance.spool import bodies, database, rows
+from appliance.spool import bodies, database, flood, ledger, reconcile, rows
 from appliance.spool.bodies import BodyFile, Disk, RealDisk
+from appliance.spool.flood import Flood
+from appliance.spool.ledger import Keeping
 from appliance.spool.model import (
     NewMessage,
     Outcome,
     QueuedMessage,
     Refusal,
     SpoolFailed,
+    from_seconds,
     to_seconds,
 )
 from appliance.spool.writer import Batch, Writer
 
 VACUUM_STEP_PAGES = 1_000
-LEDGER_KEEP_SECONDS = 90 * 86_400
-LEDGER_STEP_ROWS = 1_000
+FLOOD_SECONDS = 10.0  # between two countings of refusals that have no row of their own
 
+JSON = Any
 T = TypeVar("T")
 
 
@@ -45,6 +48,10 @@ class Spool:
         self._writer = Writer(self._path, self.bodies, disk)
         self._for_delivery = Reader(self._path)
         self._for_pages = Reader(self._path)
+        self._for_upkeep = Reader(self._path)
+        self._flood = Flood()
+        self._flood_timer: asyncio.TimerHandle | None = None
+        self.keeping = Keeping()
         self._sealers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="spool-seal")
         self._free = (-1e9, 0)
         self.on_put: Callable[[QueuedMessage], None] = lambda message: None
@@ -55,17 +62,22 @@ class Spool:
 
         Raises sqlite3.Error or OSError when the disk does not let us.
         """
+        disk = disk or RealDisk()
         (folder / "bodies").mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)  # letters are nobody else's business
-        spool = cls(folder, clock=clock, disk=disk or RealDisk())
+        for holder in (folder, folder.parent):  # the first letter is no safer than the folder
+            disk.flush_folder(holder)
+        spool = cls(folder, clock=clock, disk=disk)
         await spool._sweep()
         return spool
 
     async def close(self) -> None:
         """Finish what is being written and close."""
+        self._write_flood()
         await self._writer.close()
         self._for_delivery.close()
         self._for_pages.close()
+        self._for_upkeep.close()
         self._sealers.shutdown()
 
     # Taking in
@@ -116,8 +128,28 @@ class Spool:
             self.on_put(message)
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
-        """Write refusals into the ledger; nobody waits for it."""
-        future = self._writer.submit(lambda batch: rows.insert_refusals(batch, refusals))
+        """Write refusals into the ledger; nobody waits for it.
+
+        In a flood of them most are counted only, and written every few seconds.
+        """
+        own = [refusal for refusal in refusals if self._flood.has_room_for(refusal)]
+        if own:
+            self._write_aside(lambda batch: rows.insert_refusals(batch, own))
+        if self._flood.waiting and self._flood_timer is None:
+            loop = asyncio.get_running_loop()
+            self._flood_timer = loop.call_later(FLOOD_SECONDS, self._write_flood)
+
+    def _write_flood(self) -> None:
+        if self._flood_timer is not None:
+            self._flood_timer.cancel()
+            self._flood_timer = None
+        swells = self._flood.take()
+        if swells:
+            self._write_aside(lambda batch: flood.write(batch, swells))
+
+    def _write_aside(self, apply: Callable[[Batch], object]) -> None:
+        """Write what nobody waits for."""
+        future = self._writer.submit(apply)
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def has_room(self, wanted_bytes: int, reserve_bytes: int) -> bool:
@@ -240,10 +272,30 @@ class Spool:
 
     async def tidy(self) -> bool:
         """One short step of giving room back; True when there is more to do."""
-        oldest = to_seconds(self._clock.now()) - LEDGER_KEEP_SECONDS
+        now, kept = to_seconds(self._clock.now()), self.keeping
         return await self._writer.submit(
-            lambda batch: rows.prune_ledger(batch, oldest, LEDGER_STEP_ROWS)
+            lambda batch: ledger.prune(batch, now, kept)
         ) or await self._writer.submit(lambda batch: rows.vacuum(batch, VACUUM_STEP_PAGES))
+
+    async def reconcile(self) -> JSON:
+        """Compare queue, ledger and body files; keep the result and return it (FEATURES B2).
+
+        Raises sqlite3.Error, SpoolFailed.
+        """
+        at = to_seconds(self._clock.now())
+        report = await self._for_upkeep.ask(reconcile.compare)
+        missing = await asyncio.to_thread(self._missing, report.body_files)
+        gone = await self._for_upkeep.ask(lambda db: reconcile.still_named(db, missing))
+        found = reconcile.to_json(report, gone, from_seconds(at))
+        await self._writer.submit(lambda batch: reconcile.keep(batch, at, found))
+        return found
+
+    async def last_reconciliation(self) -> JSON | None:
+        """What the last comparison found; None when there was none yet."""
+        return await self._for_pages.ask(reconcile.last)
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not (self.bodies / name).is_file()]
 
     async def _seal(self, body: BodyFile) -> None:
         loop = asyncio.get_running_loop()

@@ -214,4 +214,5 @@ def _withdraw(db: sqlite3.Connection, queue_id: str) -> None:
         (queue_id,),
     )
     db.execute("DELETE FROM messages WHERE queue_id = ?", (queue_id,))
-    db.execute("DELETE FROM ledger WHERE queue_id = ?", (queue_id,))
+    gone = db.execute("DELETE FROM ledger WHERE queue_id = ?", (queue_id,)).rowcount
+    db.execute("UPDATE tally SET number = number + ? WHERE name = 'withdrawn'", (gone,))

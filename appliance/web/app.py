@@ -34,6 +34,7 @@ from appliance.web import (
     signatures,
     signin,
     style,
+    trace,
     visit,
     wizard,
     words,
@@ -82,7 +83,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     app.extensions[KEY] = build(config, resolver)
     guard.install(app)
     for module in (
-        wizard, signin, home, settings_pages, queue, dns_guide, people, manual, style, api,
+        wizard, signin, home, trace, settings_pages, queue, dns_guide, people, manual, style, api,
         landing, preferences, signatures, senders, accounts, aliases, scheme,
     ):  # fmt: skip
         app.register_blueprint(module.pages)

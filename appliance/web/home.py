@@ -10,9 +10,10 @@ from flask import Blueprint, render_template
 
 from appliance.base.finding import Finding, PennypostError, Result
 from appliance.settings import checks
+from appliance.spool import reconcile
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
-from appliance.web.words import parse_time
+from appliance.web.words import day, number, parse_time, zone
 
 pages = Blueprint("home", __name__)
 
@@ -101,6 +102,7 @@ def gather() -> Now:
             )
         )
     findings += _of_relay(relay)
+    findings += _books_that_disagree(relay)
     findings += _braked(relay)
     findings += nobody_to_sign_in(view.settings.submission.sign_in)
     findings += checks.findings(view.settings)
@@ -156,6 +158,35 @@ def nobody_to_sign_in(on: bool) -> list[Finding]:
     ]
 
 
+def _books_that_disagree(relay: Mapping[str, Any] | None) -> list[Finding]:
+    """What the last comparison of queue and ledger found wrong (B2)."""
+    found = (relay or {}).get("ledger")
+    if not isinstance(found, dict):
+        return []
+    return [
+        Finding(
+            check="ledger",
+            result=Result.BAD,
+            say=_(reconcile.DISAGREE, what=_(entry["say"]), ids=", ".join(entry["ids"]) or "?"),
+            means=_("Something changed queue or ledger by hand, or the disk is failing."),
+            fix=_("Keep the data, and have it looked at: pennypost ledger check."),
+        )
+        for entry in found["mismatches"]
+    ]
+
+
+def books(relay: Mapping[str, Any] | None) -> str:
+    """The sentence that all is accounted for; empty when it was not looked at or is not so."""
+    found = (relay or {}).get("ledger")
+    if not isinstance(found, dict) or not found["ok"]:
+        return ""
+    since = parse_time(found["since"])
+    if not found["messages"] or since is None:
+        return _(reconcile.NOT_YET)
+    here = zone(services().view().settings.box.time_zone)
+    return _(reconcile.ALL_THERE, n=number(int(found["messages"])), since=day(since, here))
+
+
 def _advice(enabled: bool, nothing_relayed: bool) -> list[Finding]:
     found = []
     if not enabled:
@@ -205,6 +236,12 @@ def mend(finding: Finding) -> tuple[str, str] | None:
     return None
 
 
+def _page(now: Now) -> str:
+    return render_template(
+        "home/page.html", now=now, duties=DUTIES, states=STATES, books=books(now.relay)
+    )
+
+
 @pages.get("/more")
 def more() -> str:
     """The fifth place of the bar on a phone."""
@@ -213,4 +250,4 @@ def more() -> str:
 
 @pages.get("/")
 def page() -> str:
-    return render_template("home/page.html", now=gather(), duties=DUTIES, states=STATES)
+    return _page(gather())

@@ -51,6 +51,7 @@ class Recipient:
     attempts: int
     next_at: datetime | None
     say: str
+    fix: str
     reply: str
     host: str
     route: str
@@ -93,6 +94,7 @@ def _recipient(raw: Mapping[str, Any]) -> Recipient:
         attempts=int(raw.get("attempts") or 0),
         next_at=parse_time(raw.get("next_attempt_at")),
         say=str(told.get("say") or ""),
+        fix=str(told.get("fix") or ""),
         reply=str(told.get("reply") or ""),
         host=str(told.get("host") or ""),
         route=str(raw.get("route") or ""),
@@ -228,7 +230,7 @@ def _as_args(which: Mapping[str, Any]) -> dict[str, Any]:
 
 def _carry_out(do: str, which: Mapping[str, Any]) -> None:
     try:
-        args = {**which, "author": visit.current().user} if do == "delete" else which
+        args = {**which, "author": visit.current().user}
         answer = services().relay.ask(f"queue.{do}", args, timeout_seconds=60.0)
         services().relay_state.forget()
         visit.say_next(_(DONE[do], n=number(int(answer["count"]))))

@@ -163,7 +163,7 @@ SCREENS = (
         N_("Queue times"),
         N_("How long mail waits, and when its sender is told."),
         ("queue.retry_seconds", "queue.delay_notice_seconds", "queue.give_up_seconds"),
-        ("queue.reserve_bytes",),
+        ("queue.reserve_bytes", "queue.ledger_days", "queue.ledger_bytes"),
     ),
     Screen(
         "network",

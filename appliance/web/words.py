@@ -56,6 +56,12 @@ def clock_time(at: datetime, now: datetime, tz: tzinfo) -> str:
     return f"{local:%d.%m.%Y %H:%M}" if current_language() == "de" else f"{local:%Y-%m-%d %H:%M}"
 
 
+def day(at: datetime, tz: tzinfo) -> str:
+    """The date, as the language writes it."""
+    local = at.astimezone(tz)
+    return f"{local:%d.%m.%Y}" if current_language() == "de" else f"{local:%Y-%m-%d}"
+
+
 def moment(at: datetime, now: datetime, tz: tzinfo) -> str:
     """ "in 12 minutes (14:32)", "3 hours ago (11:20)", "now"."""
     away = (at - now).total_seconds()

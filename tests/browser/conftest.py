@@ -25,6 +25,11 @@ SCREENS = ROOT / "build" / "screens"
 
 # What the world says of the box of these tests: some right, some missing, some wrong.
 ZONES = {
+    # the senders of letters
+    **{
+        name: {"A": ["198.51.100.9"]}
+        for name in ("shop.example.net", "example.net", "bank.example", "client.example")
+    },
     "mail.example.com": {"A": ["198.51.100.7"]},
     "example.com": {"MX": ["10 mail.example.com."], "TXT": ['"v=spf1 include:old.example -all"']},
     "7.100.51.198.in-addr.arpa": {"PTR": ["mail.example.com."]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -37,6 +38,9 @@ AWKWARD = (
 )
 
 
+OURS = re.compile(rb"(?:Authentication-Results|X-Spam-[A-Za-z]+):")
+
+
 def awkward(name: str) -> bytes:
     return AWKWARD % (name.encode(), formatdate().encode()) + b"\r\n"
 
@@ -54,11 +58,13 @@ def send(box: Box, message: bytes, to: str = "office@example.com") -> Answer:
 
 
 def split_trace(data: bytes) -> tuple[bytes, bytes]:
-    """The first header field, with its folded lines, and the rest."""
-    end = data.index(b"\r\n")
-    while data[end + 2 : end + 3] in (b" ", b"\t"):
-        end = data.index(b"\r\n", end + 2)
-    return data[: end + 2], data[end + 2 :]
+    """The fields that the box put in front (Received, what its checks found), and the rest."""
+    end = 0
+    while (data[end : end + 9].lower() == b"received:" and end == 0) or OURS.match(data, end):
+        end = data.index(b"\r\n", end) + 2
+        while data[end : end + 1] in (b" ", b"\t"):
+            end = data.index(b"\r\n", end) + 2
+    return data[:end], data[end:]
 
 
 def queued(box: Box) -> int:

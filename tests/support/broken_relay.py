@@ -2,6 +2,12 @@
 
 BROKEN=early-250     says 250 before the commit, which comes a little later
 BROKEN=no-flush      commits without flushing
+BROKEN=no-file-flush     does not flush a large message's file
+BROKEN=no-folder-flush   does not flush the folder that holds its name
+BROKEN=nobody-gives-way  is full when it is full
+BROKEN=none          keeps it
+
+With CHECKPOINT_PAGES the log is folded into the database so often.
 """
 
 from __future__ import annotations
@@ -14,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.relay import main
+from appliance.relay import main, session
 from appliance.spool import database
+from appliance.spool.bodies import RealDisk
 from appliance.spool.writer import Writer
 
 
@@ -49,6 +56,38 @@ def do_not_flush() -> None:
     database.open_for_writing = open_for_writing
 
 
+def do_not_flush_files() -> None:
+    """The name is there, the content may not be."""
+    RealDisk.flush_file = lambda self, descriptor: None  # type: ignore[method-assign]
+
+
+def do_not_flush_folders() -> None:
+    """The content is there, the name may not be."""
+
+    def flush_folder(self: RealDisk, path: Path) -> None:
+        if path.name != "bodies":
+            real(self, path)
+
+    real = RealDisk.flush_folder
+    RealDisk.flush_folder = flush_folder  # type: ignore[method-assign]
+
+
+def let_nobody_give_way() -> None:
+    """Whoever came first stays."""
+    setattr(session, "least_progress", lambda guests, now: [])  # noqa: B010
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    "early-250": say_250_early,
+    "no-flush": do_not_flush,
+    "no-file-flush": do_not_flush_files,
+    "no-folder-flush": do_not_flush_folders,
+    "nobody-gives-way": let_nobody_give_way,
+    "none": lambda: None,
+}
+
 if __name__ == "__main__":
-    {"early-250": say_250_early, "no-flush": do_not_flush}[os.environ["BROKEN"]]()
+    WAYS[os.environ["BROKEN"]]()
+    if "CHECKPOINT_PAGES" in os.environ:
+        database.PAGES_BETWEEN_CHECKPOINTS = int(os.environ["CHECKPOINT_PAGES"])
     main.main()

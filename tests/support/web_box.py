@@ -89,6 +89,8 @@ class RelayStandIn:
     trial: list[dict[str, str]] = field(default_factory=list)  # the answer to smarthost.test
     findings: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    traced: list[dict[str, Any]] = field(default_factory=list)
+    ledger: dict[str, Any] | None = None
     settings: Callable[[], Settings] | None = None
 
     def _matching(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -115,6 +117,7 @@ class RelayStandIn:
             },
             "counters": {},
             "findings": self.findings,
+            "ledger": self.ledger,
         }
 
     async def test_smarthost(self, request: Request) -> Any:
@@ -161,6 +164,10 @@ class RelayStandIn:
             self.letters = [x for x in self.letters if x not in found]
         return {"count": len(found)}
 
+    async def trace(self, request: Request) -> Any:
+        self.asked.append((request.verb, request.args))
+        return self.traced
+
     async def dnsbl_test(self, request: Request) -> Any:
         return [{"zone": "bl.example", "ok": False, "why": "lists everybody", "suspended": ""}]
 
@@ -185,6 +192,7 @@ class RelayStandIn:
             "queue.list": self.list,
             "queue.show": self.show,
             "reload": self.reload,
+            "trace": self.trace,
             "alias.preview": self.preview,
             "dnsbl.test": self.dnsbl_test,
             **acts,

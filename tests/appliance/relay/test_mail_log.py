@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.relay.mail_log import MailLog, line
+from appliance.relay.mail_log import LINES_A_MINUTE, MailLog, line
 
 WORD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "=\\]+)(?: |\Z)')
 
@@ -45,3 +47,23 @@ def test_lines_reach_the_file(tmp_path: object) -> None:
         "id=3A event=queued size=1",
         "id=3B event=queued size=2",
     ]
+
+
+def test_a_flood_is_summed_up_and_what_matters_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "mail.log"
+
+    async def flood() -> None:
+        log = MailLog(path, echo=False)
+        for number in range(10_000):
+            log.event("", "refused", check="connections", client=f"192.0.2.{number % 256}")
+        log.event("", "refused", check="spf", client="192.0.2.1")
+        for _ in range(LINES_A_MINUTE + 10):
+            log.event("3ABC", "delivered")
+        log.close()
+
+    asyncio.run(flood())
+    written = path.read_text().splitlines()
+    assert sum("check=connections client" in one for one in written) == LINES_A_MINUTE
+    assert f"id=- event=and-more of=refused check=connections count={9_700}" in written
+    assert sum("check=spf" in one for one in written) == 1
+    assert sum("event=delivered" in one for one in written) == LINES_A_MINUTE + 10

@@ -76,7 +76,15 @@ def test_the_queue_is_shown_and_ordered_about_over_the_control_socket(
     assert call(path, "queue.release", {"search": "anna"}) == {"count": 1}
     assert call(path, "queue.send", {"all": True}) == {"count": 2}
     assert call(path, "queue.delete", {"ids": [second], "author": "kim"}) == {"count": 1}
-    assert call(path, "trace", {"search": second})[0]["fate"] == "deleted"
+    (gone,) = call(path, "trace", {"search": second})
+    assert gone["fate"] == "deleted"
+    said = [told["say"] for told in gone["story"]]
+    assert "Deleted by kim. Its sender was not told." in said  # a try may have been under way
+    with pytest.raises(Refused):
+        call(path, "trace", {"since": "yesterday"})
+    books = call(path, "ledger.reconcile")
+    assert (books["ok"], books["messages"]) == (True, 2)
+    assert call(path, "status")["ledger"] == books
     with pytest.raises(Refused) as refused:
         call(path, "queue.delete", {})
     assert "which messages" in refused.value.finding.say

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from appliance.policy.people import People, Person
 from appliance.policy.verdict import Port
-from appliance.spool.queries import trace
+from appliance.spool.trace import Question, ask
 from tests.support.relay_box import RelayBox
 from tests.support.relay_process import RelayProcess
 from tests.support.smtp_client import SmtpClient
@@ -117,7 +118,8 @@ def test_a_group_reaches_a_mailbox_and_two_servers_each_once(office: Office) -> 
     step = json.loads(rows[2]["steps"])[-1]
     assert step == ["rewrite", "info@example.com → y@relay.example", "alias info → sales"]
     for search in (first, f"{first}-1", "INFO@example.com"):
-        traced = office.box.run(office.box.shop.spool.look(lambda db, s=search: trace(db, s)))
+        looked = partial(ask, question=Question(words=(search,)))
+        traced = office.box.run(office.box.shop.spool.look(looked))
         assert len(traced) == 3, search
     (letter,) = office.outside.messages
     assert letter.data.endswith(LETTER)

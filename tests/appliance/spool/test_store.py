@@ -127,6 +127,8 @@ def test_a_commit_that_failed_late_is_taken_out_when_the_queue_comes_back(
         writer._commit = commit  # type: ignore[method-assign]
         await mended(spool)
         assert await everything(spool) == []
+        await spool.put(letter("Q2"))
+        assert (await spool.reconcile())["ok"]
 
     with_spool(tmp_path, clock, disk, work)
 

@@ -219,7 +219,8 @@ def test_no_template_turns_escaping_off(root: Path) -> None:
 
 
 PRIVATE = (
-    "/", "/queue/", "/queue/letter/x", "/queue/delete", "/people/", "/settings/", "/settings/mail",
+    "/", "/queue/", "/queue/letter/x", "/queue/delete", "/trace/", "/people/",
+    "/settings/", "/settings/mail",
     "/settings/history", "/dns/", "/manual/", "/manual/home", "/style", "/more", "/wizard/done",
 )  # fmt: skip
 

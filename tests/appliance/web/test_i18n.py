@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from appliance.policy import alias_preview
-from appliance.relay.reasons import Say
+from appliance.relay.say import NEXT_STEP, Say
 from appliance.settings import schema
+from appliance.spool import narrative, reconcile
 from appliance.web.i18n import LANGUAGES, best_language, catalogue, translate
 from tests.conftest import ROOT
 
@@ -73,7 +74,8 @@ def test_every_text_has_its_german() -> None:
 
 
 def test_every_reason_of_a_delivery_has_its_german() -> None:
-    assert [say for say in Say if say not in catalogue("de")] == []
+    said = [*Say, *NEXT_STEP.values(), *narrative.SENTENCES, *reconcile.SENTENCES]
+    assert [say for say in said if say not in catalogue("de")] == []
 
 
 def test_every_sentence_about_an_alias_has_its_german() -> None:

@@ -47,13 +47,15 @@ def test_odd_queries_do_no_harm(full: Visitor, query: str) -> None:
 def test_ticked_letters_are_acted_on(box: WebBox, full: Visitor, verb: str) -> None:
     form = {"id": ["4Q000001", "4Q000002"], "do": verb}
     assert full.post("/queue/act", form, page="/queue/").status_code == 303
-    assert box.relay.asked == [(f"queue.{verb}", {"ids": ["4Q000001", "4Q000002"]})]
+    assert box.relay.asked == [
+        (f"queue.{verb}", {"ids": ["4Q000001", "4Q000002"], "author": "anna"})
+    ]
     assert re.search(r"2 letters are (sent|held|released)", full.get("/queue/").text)
 
 
 def test_all_are_sent_at_once(box: WebBox, full: Visitor) -> None:
     full.post("/queue/act", {"which": "all", "do": "send"}, page="/queue/")
-    assert box.relay.asked == [("queue.send", {"all": True})]
+    assert box.relay.asked == [("queue.send", {"all": True, "author": "anna"})]
 
 
 def test_nothing_ticked_is_said(box: WebBox, full: Visitor) -> None:
