@@ -51,7 +51,9 @@ def _station(word: Mapping[str, Any]) -> str:
 
 def _end(found: Mapping[str, Any]) -> str:
     if not found["taken"]:
-        return f"Not taken: station {found['station']}, {found['check']}. {found['why']}"
+        last = found["turns"][-1]["code"] if found["turns"] else 0
+        what = "Put off" if 400 <= last < 500 else "Not taken"
+        return f"{what}: station {found['station']}, {found['check']}. {found['why']}"
     ways = [f"  {way['to']}" + (f"  ({way['why']})" if way["why"] else "") for way in found["ways"]]
     kind = {"deliver": "", "quarantine": ", and held"}.get(
         found["disposition"], f", as {found['disposition']}"

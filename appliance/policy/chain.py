@@ -127,8 +127,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             strangers_only=True,
             is_on=alignment.is_on,
         ),
-        Check(content.spam, Station.SPAM, look_up=content.ask),
-        Check(content.viruses, Station.VIRUS),
+        Check(content.spam, Station.SPAM, look_up=content.ask, is_on=content.is_on),
+        Check(content.viruses, Station.VIRUS, is_on=content.viruses_on),
         Check(
             attachments.judge,
             Station.VIRUS,

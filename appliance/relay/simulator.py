@@ -125,7 +125,8 @@ class Turn:
                     "check": word.check,
                     "why": word.why,
                 }
-                for word in self.words
+                for word, before in zip(self.words, (None, *self.words), strict=False)
+                if word != before  # several checks of one station that let it pass are one line
             ],
         }
 

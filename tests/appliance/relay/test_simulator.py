@@ -237,7 +237,7 @@ def everything_kept(box: RelayBox) -> list[object]:
         {zone: repr(state) for zone, state in memories.block_lists._health._zones.items()},
         len(memories.block_lists._kept),
         box.run(shop.spool.look(queries.totals)),
-        box.run(shop.spool.look(lambda db: queries.trace(db, "example", 10))),
+        box.run(shop.spool.look(lambda db: list(db.iterdump()))),
         list(box.log),
     ]
 
