@@ -25,7 +25,7 @@ class Tally:
         """Where midnight is; a name that cannot be read leaves it where it was."""
         try:
             zone = ZoneInfo(name)
-        except (OSError, ValueError):
+        except (KeyError, OSError, ValueError):  # KeyError: there is no such zone
             return
         if zone != self._zone:
             self._zone = zone

@@ -39,6 +39,7 @@ from tests.appliance.policy.test_relay_access import FORMS
 from tests.support import mail_cases
 from tests.support.relay_box import RelayBox
 from tests.support.smtp_client import SmtpClient
+from tests.support.tls import self_signed
 
 SECRET = b"the secret of the box"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)  # as FakeClock begins
@@ -240,14 +241,22 @@ def test_no_stranger_relays_through_a_real_box(tmp_path: Path, seed: int) -> Non
         "queue.reserve_bytes": 1024**2,
         "submission.sign_in": seed != 1,
     }
+    self_signed(tmp_path)
+    pem = tmp_path / "sink.example.com.pem"
     with RelayBox(
-        tmp_path, chosen, resolver=mail_cases.resolver(), deliver=False, accounts={"anna": "x" * 20}
+        tmp_path,
+        chosen,
+        resolver=mail_cases.resolver(),
+        certificate=(pem, pem),
+        deliver=False,
+        accounts={"anna": "x" * 20},
     ) as box:
         rules = box.shop.rules
         ours = rules.mail_domains | rules.relay_domains.keys()
         taken = []
-        for port in (Port.SMTP, Port.SUBMISSION):
-            with SmtpClient("127.0.0.1", box.port(port), source="127.77.7.7") as client:
+        for port in Port:
+            tls = port is Port.SUBMISSIONS
+            with SmtpClient("127.0.0.1", box.port(port), source="127.77.7.7", tls=tls) as client:
                 client.hello()
                 sender = client.command("MAIL FROM:<a@evil.example> SMTPUTF8")
                 assert (sender.code == 250) is (port is Port.SMTP), sender
