@@ -111,8 +111,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
         Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
-        Check(results.without_forged, Station.DKIM),
-        Check(content.without_forged, Station.SPAM, strangers_only=True),
+        Check(results.without_forged, Station.REWRITE),
+        Check(content.without_forged, Station.REWRITE, strangers_only=True),
         Check(
             signatures.told,
             Station.DKIM,
