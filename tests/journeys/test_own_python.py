@@ -31,6 +31,12 @@ _RUNNER = (
     "sortedcontainers",
     "pytest_timeout",
     "_hypothesis_",
+    "xdist",
+    "execnet",
+    # the oracles of some tests
+    "dkim",
+    "authres",
+    "nacl",
 )
 # What only the host has: a browser's driver, the build.
 _NOT_THERE = re.compile(r"^(?:from|import) (?:playwright|image|tests\.support\.(?:browser|wizard))")
@@ -83,6 +89,7 @@ def test_the_fast_tests_pass_with_the_images_own_python(
     skipped = [f"--ignore={path.relative_to(checkout)}" for path in only_here(checkout / "tests")]
     command = [
         *("/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *("-n", "2", "--dist", "loadfile"),
         *("-m", "not full and not image and not soak", "--timeout=120"),
         *("--rootdir=/checkout", *skipped),
         "tests",

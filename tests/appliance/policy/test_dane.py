@@ -79,6 +79,7 @@ def sha(content: bytes) -> str:
         (f"2 1 1 {sha(LEAF.spki)}", [LEAF], False),  # a leaf is no anchor
         (f"2 0 1 {sha(ROOT.der)}", [], False),
     ],
+    ids=map(str, range(17)),  # the keys are new each time; names that workers share are not
 )
 def test_records_fit_the_chains_they_name(record: str, chain: list[Made], fits: bool) -> None:
     records = dane.usable(dane.read([record]))
@@ -92,6 +93,7 @@ def test_records_fit_the_chains_they_name(record: str, chain: list[Made], fits: 
         f"0 1 1 {sha(LEAF.spki)}", f"1 1 1 {sha(LEAF.spki)}", f"3 2 1 {sha(LEAF.spki)}",
         f"3 1 3 {sha(LEAF.spki)}", "3 1 1 abcd", "3 1 1", "3 1 0", "x", "3 1 1 zz",
     ],
+    ids=map(str, range(9)),
 )  # fmt: skip
 def test_what_cannot_be_followed_is_unusable_yet_there(record: str) -> None:
     records = dane.read([record])
