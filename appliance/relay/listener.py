@@ -14,7 +14,7 @@ from appliance.policy.verdict import Port
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 
-BACKLOG = 1_024
+BACKLOG = 4_096  # what the kernel grants; a crowd waits there, not in a client's time-out
 HANDSHAKE_SECONDS = 30
 _log = logging.getLogger(__name__)
 

@@ -49,7 +49,8 @@ from appliance.settings.schema import Settings
 from appliance.spool.store import Spool
 
 BOX_DATA, BOX_RUN = Path("/data/pennypost"), Path("/run/pennypost")
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 20  # for clients; systemd waits for 30
+DELIVERY_DRAIN_SECONDS = 12  # for deliveries, and as long again for what is to be recorded
 TIDY_SECONDS = 60.0
 TIDY_STEPS = 200
 _log = logging.getLogger("pennypost.relay")
@@ -229,10 +230,18 @@ async def _drain(daemon: Daemon) -> None:
     for guest in list(daemon.shop.gate.sessions):
         if isinstance(guest, Session):
             guest.dismiss()
+    await asyncio.gather(_last_guests(daemon), daemon.worker.stop(DELIVERY_DRAIN_SECONDS))
+
+
+async def _last_guests(daemon: Daemon) -> None:
+    """Wait for transactions under way; who is not done in time is told so."""
+    gate = daemon.shop.gate
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await daemon.shop.gate.is_empty.wait()
-    await daemon.worker.stop(DRAIN_SECONDS)
+            await gate.is_empty.wait()
+    for guest in list(gate.sessions):
+        if isinstance(guest, Session) and not guest.is_committing:
+            guest.break_off()
 
 
 async def _tidy_for_ever(spool: Spool) -> None:

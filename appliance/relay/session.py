@@ -112,6 +112,15 @@ class Session(SMTP):
             self._end(replies.SHUTTING_DOWN)
 
     @property
+    def is_committing(self) -> bool:
+        """Whether a message is being judged and stored: its sender waits for our answer."""
+        return self._committing
+
+    def break_off(self) -> None:
+        """End in the middle of a transaction: there is no more time."""
+        self._end(replies.SHUTTING_DOWN)
+
+    @property
     def received_octets(self) -> int:
         """What the client has sent so far."""
         return self._blocks.received_octets

@@ -26,12 +26,14 @@ from appliance.relay.router import Route, Router
 from appliance.relay.shop import Shop
 from appliance.relay.sts import HTTPS_PORT
 from appliance.relay.targets import IsOwn
+from appliance.spool import schedule
 from appliance.spool.model import QueuedMessage, QueuedRecipient
 
 SCAN_LIMIT = 500
 LONGEST_SLEEP_SECONDS = 30.0
 LANES_BEFORE_ANSWER = 2
 LOOK_AGAIN_SECONDS = 2.0
+SET_BACK_SECONDS = 60.0  # so far behind, the clock was set back
 MAX_RECIPIENTS_PER_TRANSACTION = 100  # more than that a server need not take (RFC 5321 §4.5.3.1.8)
 _log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Worker:
         self._stopping = False
         self._left_behind = False  # something due is in the database only, for want of room
         self._scanner: asyncio.Task[None] | None = None
+        self._clock_ahead: float | None = None  # wall clock less monotonic, at the last scan
         self._clerk = Clerk(shop, self._roster, self._room)
         self._pauses = Pauses()
         self.protection = Protection.open(
@@ -203,6 +206,7 @@ class Worker:
         """
         if not self._shop.accepting:
             return LONGEST_SLEEP_SECONDS
+        await self._mind_the_clock()
         spool, now = self._shop.spool, self._shop.clock.now()
         full = {
             domain
@@ -222,6 +226,17 @@ class Worker:
         next_at = await spool.next_due(now)
         pause = LONGEST_SLEEP_SECONDS if next_at is None else next_at - now.timestamp()
         return min(max(pause, 0.01), LONGEST_SLEEP_SECONDS)
+
+    async def _mind_the_clock(self) -> None:
+        """At the start, and when the clock was set back: nothing may wait for the old time."""
+        clock, known = self._shop.clock, self._clock_ahead
+        ahead = clock.now().timestamp() - clock.monotonic()
+        if known is None or ahead < known - SET_BACK_SECONDS:
+            longest = schedule.longest_pause_seconds(self._shop.plan)
+            found = await self._shop.spool.pull_in(clock.now(), longest)
+            if found:
+                _log.warning("the clock was set back; tried now: %d recipients", found)
+        self._clock_ahead = ahead
 
     # Lanes
 

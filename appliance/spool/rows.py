@@ -284,6 +284,13 @@ def next_due(db: sqlite3.Connection, now: float) -> float | None:
     return row[0] if row else None
 
 
+def pull_in(batch: Batch, now: float, latest: float) -> int:
+    """Make due what would be tried after `latest` only; how many recipients that are."""
+    return batch.db.execute(
+        "UPDATE recipients SET next_attempt_at = ? WHERE next_attempt_at > ?", (now, latest)
+    ).rowcount
+
+
 def body(db: sqlite3.Connection, message_id: int) -> bytes:
     """An inline body. Raises LookupError when the message is gone."""
     row = db.execute("SELECT body FROM messages WHERE id = ?", (message_id,)).fetchone()

@@ -43,6 +43,11 @@ def next_attempt(
     return min(now + timedelta(seconds=max(pause * (1 + SPREAD * drawn), 0.5)), end)
 
 
+def longest_pause_seconds(plan: Plan) -> float:
+    """No next attempt is further away, unless the clock was wrong when it was planned."""
+    return max([*plan.retry_seconds, 300]) * (1 + SPREAD) + 1
+
+
 def delay_notice_is_due(
     plan: Plan, *, received_at: datetime, now: datetime, notified: bool
 ) -> bool:

@@ -192,6 +192,15 @@ class Spool:
         """The earliest time after `now` of any next attempt, in seconds since 1970."""
         return await self._for_delivery.ask(lambda db: rows.next_due(db, to_seconds(now)))
 
+    async def pull_in(self, now: datetime, longest_pause_seconds: float) -> int:
+        """Make due what is put off for longer than any pause: the clock was ahead when that was
+        written down, and has been set back since. Raises SpoolFailed.
+        """
+        at = to_seconds(now)
+        return await self._writer.submit(
+            lambda batch: rows.pull_in(batch, at, at + longest_pause_seconds)
+        )
+
     async def content(self, message: QueuedMessage) -> AsyncIterator[bytes]:
         """The content in blocks, but for what our trace fields put in front or stand for.
 

@@ -5,9 +5,11 @@ BROKEN=no-flush      commits without flushing
 BROKEN=no-file-flush     does not flush a large message's file
 BROKEN=no-folder-flush   does not flush the folder that holds its name
 BROKEN=nobody-gives-way  is full when it is full
+BROKEN=no-reserve    writes until the disk is really full
 BROKEN=none          keeps it
 
-With CHECKPOINT_PAGES the log is folded into the database so often.
+With CHECKPOINT_PAGES the log is folded into the database so often; DRAIN_SECONDS is the patience
+at the end.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from appliance.relay import main, session
 from appliance.spool import database
 from appliance.spool.bodies import RealDisk
+from appliance.spool.store import Spool
 from appliance.spool.writer import Writer
 
 
@@ -77,17 +80,25 @@ def let_nobody_give_way() -> None:
     setattr(session, "least_progress", lambda guests, now: [])  # noqa: B010
 
 
+def keep_no_reserve() -> None:
+    """The tests of a full disk want to get there."""
+    Spool.has_room = lambda self, wanted_bytes, reserve_bytes: True  # type: ignore[method-assign]
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "early-250": say_250_early,
     "no-flush": do_not_flush,
     "no-file-flush": do_not_flush_files,
     "no-folder-flush": do_not_flush_folders,
     "nobody-gives-way": let_nobody_give_way,
+    "no-reserve": keep_no_reserve,
     "none": lambda: None,
 }
 
 if __name__ == "__main__":
-    WAYS[os.environ["BROKEN"]]()
+    for way in os.environ["BROKEN"].split(","):
+        WAYS[way]()
     if "CHECKPOINT_PAGES" in os.environ:
         database.PAGES_BETWEEN_CHECKPOINTS = int(os.environ["CHECKPOINT_PAGES"])
+    main.DRAIN_SECONDS = int(os.environ.get("DRAIN_SECONDS", main.DRAIN_SECONDS))
     main.main()

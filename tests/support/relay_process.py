@@ -18,6 +18,10 @@ from tests.support.wait import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class RelayEnded(AssertionError):
+    """It ended instead of greeting."""
+
+
 class RelayProcess:
     """`start`, `kill` (SIGKILL) and `stop` (SIGTERM), as often as one likes, over one folder.
 
@@ -38,6 +42,7 @@ class RelayProcess:
         resolver: str = "",
     ) -> None:
         self.folder, self.module, self.before = folder, module, list(before)
+        self.code = ROOT  # another folder with `appliance` in it is another version
         self.resolver = resolver  # ADDRESS:PORT
         self.environment = dict(environment or {})
         self.port = _free_port()
@@ -56,15 +61,15 @@ class RelayProcess:
         return self._run / "relay.sock"
 
     def start(self) -> None:
-        """Start it and wait until it greets."""
+        """Start it and wait until it greets. Raises RelayEnded."""
         ours = ["--data", str(self.folder), "--run", str(self._run), "--smtp", str(self.port)]
         ours += ["--submissions", str(self.submissions_port)]
         ours += ["--resolver", self.resolver] if self.resolver else []
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", self.module, *ours],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+                cwd=self.code,
+                env={**os.environ, "PYTHONPATH": str(self.code), **self.environment},
                 stdout=output,
                 stderr=output,
             )
@@ -89,6 +94,10 @@ class RelayProcess:
         return process.wait(timeout=60)
 
     def _greets(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            code = self._process.returncode
+            self._process = None
+            raise RelayEnded(f"{code}: {(self.folder / 'output').read_text()[-2000:]}")
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
                 sock.settimeout(5)

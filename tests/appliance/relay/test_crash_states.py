@@ -28,7 +28,7 @@ from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.wait import wait_until
 
-MOST_A_CUT = 9  # states looked at in each cut; `soak` looks at all
+MOST_A_CUT = 7  # states looked at in each cut; `soak` looks at all
 LARGE = b"y" * 70_000  # above the threshold: a file of its own
 
 

@@ -227,7 +227,7 @@ def flood(folder: Path, certificate: Path, *, knocks: int, recipients: int, gues
     assert "event=sign-in-refused" in written
     assert not honest.refused
     assert max(honest.seconds) < 3
-    assert memory < 100e6
+    assert memory < 160e6  # the hashing of passwords takes its share
     refused = [one for one in written.splitlines() if "event=refused" in one]
     minutes = seconds / 60 + 1
     assert len(refused) < 3 * LINES_A_MINUTE * minutes
