@@ -46,3 +46,17 @@ class Kept(Generic[K, V]):
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
+
+
+class ReadThrough(Kept[K, V]):
+    """Knows what `live` knows; what is put here stays here."""
+
+    MAXIMUM = 1_000
+
+    def __init__(self, live: Kept[K, V]) -> None:
+        super().__init__(self.MAXIMUM)
+        self._live = live
+
+    def get(self, key: K, now: float) -> V | None:
+        own = super().get(key, now)
+        return self._live.get(key, now) if own is None else own

@@ -101,7 +101,23 @@ def _as_status(answer: Mapping[str, Any]) -> str:
     claimed = "This box has an owner." if answer["claimed"] else "This box waits to be set up."
     queue = answer["relay"].get("queue") or {}
     waiting = f"{queue.get('messages', 0)} messages wait." if queue else ""
-    return "\n".join(filter(None, (claimed, table(rows, ("service", "state", "", "")), waiting)))
+    parts = (claimed, table(rows, ("service", "state", "", "")), waiting, _as_scheme(answer))
+    return "\n".join(filter(None, parts))
+
+
+def _as_scheme(answer: Mapping[str, Any]) -> str:
+    """What each station of the filtering scheme decided today."""
+    stations = (answer["relay"].get("scheme") or {}).get("stations", ())
+    rows = [
+        (f"{s['number']} {s['station']}", "on" if s["on"] else "off", *_counts(s["today"]))
+        for s in stations
+    ]
+    heads = ("station", "", "taken", "noted", "put off", "refused")
+    return "\n" + table(rows, heads) if rows else ""
+
+
+def _counts(today: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(today.get(action, 0) for action in ("accept", "note", "defer", "reject"))
 
 
 def _as_records(records: list[Mapping[str, Any]]) -> str:

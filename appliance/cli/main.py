@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import accounts, alias, box, dkim, people, queue, senders, settings
+from appliance.cli import accounts, alias, box, dkim, people, queue, senders, settings, simulate
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     smarthost = verbs.group("smarthost", "the provider's server for outgoing mail")
     smarthost.verb("test", queue.test_smarthost, "try it, without sending anything")
     verbs.verb("status", box.status, "services, claim and queue")
+    _simulate(verbs)
     _senders(verbs)
     _dns(verbs.group("dns", "the records to publish"))
     _dkim(verbs.group("dkim", "the keys that mail is signed with"))
@@ -140,6 +141,19 @@ def _alias(verbs: Verbs) -> None:
     import_ = verbs.verb("import", alias.import_, "aliases from a CSV file or -")
     import_.add_argument("file", type=Path)
     import_.add_argument("--replace", action="store_true", help="remove all others")
+
+
+def _simulate(verbs: Verbs) -> None:
+    verb = verbs.verb("simulate", simulate.simulate, "what would happen to a mail; nothing is sent")
+    verb.add_argument("--ip", required=True, help="the address that the mail comes from")
+    verb.add_argument("--from", required=True, dest="sender", metavar="ADDRESS")
+    verb.add_argument("--to", required=True, action="append", dest="recipients", metavar="ADDRESS")
+    verb.add_argument("--helo", default="", metavar="NAME", help="the name it gives itself")
+    verb.add_argument("--port", default="smtp", choices=("smtp", "submission", "submissions"))
+    verb.add_argument("--user", default="", metavar="LOGIN", help="who has signed in")
+    verb.add_argument("--tls", action="store_true", help="over an encrypted connection")
+    verb.add_argument("--size", type=int, default=0, metavar="BYTES", help="announced with MAIL")
+    verb.add_argument("--message", type=Path, metavar="FILE", help="the message itself")
 
 
 def _senders(verbs: Verbs) -> None:

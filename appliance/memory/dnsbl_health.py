@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class DnsblHealth:
             self._zones[row["zone"]] = _Zone(
                 suspended_until=row["until"], why=row["why"], times=row["times"]
             )
+
+    def copy(self) -> DnsblHealth:
+        """One that starts from the same state, learns for itself and writes nothing."""
+        return _Copy(self)
 
     def proof_age(self, zone: str) -> float | None:
         """Seconds since the zone proved itself; None when it has to do so first."""
@@ -140,3 +145,12 @@ class DnsblHealth:
                     db.execute("INSERT INTO suspended VALUES (?, ?, ?, ?)", row)
         except sqlite3.Error:
             return
+
+
+class _Copy(DnsblHealth):
+    def __init__(self, live: DnsblHealth) -> None:  # no file of its own
+        self._clock = live._clock
+        self._zones = deepcopy(live._zones)
+
+    def _store(self, zone: str, found: _Zone) -> None:
+        pass

@@ -111,8 +111,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
         Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
-        Check(results.without_forged, Station.DKIM),
-        Check(content.without_forged, Station.SPAM, strangers_only=True),
+        Check(results.without_forged, Station.REWRITE),
+        Check(content.without_forged, Station.REWRITE, strangers_only=True),
         Check(
             signatures.told,
             Station.DKIM,
@@ -127,8 +127,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             strangers_only=True,
             is_on=alignment.is_on,
         ),
-        Check(content.spam, Station.SPAM, look_up=content.ask),
-        Check(content.viruses, Station.VIRUS),
+        Check(content.spam, Station.SPAM, look_up=content.ask, is_on=content.is_on),
+        Check(content.viruses, Station.VIRUS, is_on=content.viruses_on),
         Check(
             attachments.judge,
             Station.VIRUS,
@@ -142,11 +142,16 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
 }
 
 
+# Is told of each check on the way: its verdict, and whether the transaction came by at all.
+Watch = Callable[[Check, Verdict | None, bool], None]
+
+
 class Chain:
     """The checks that the rules in force ask for."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, watch: Watch | None = None) -> None:
         self.rules = rules
+        self._watch = watch
         self._checks = {
             stage: tuple(check for check in checks if check.is_on is None or check.is_on(rules))
             for stage, checks in CHAIN.items()
@@ -160,12 +165,18 @@ class Chain:
         """The first verdict of the stage that refuses; ACCEPTED when none does."""
         for check in self._checks[stage]:
             if not check.concerns(facts):
+                if self._watch is not None:
+                    self._watch(check, None, False)
                 continue
             if check.look_up is not None:
                 await check.look_up(facts, self.rules, tools)
             verdict = check.judge(facts, self.rules)
+            if self._watch is not None:
+                self._watch(check, verdict, True)
             if verdict is None:
                 continue
+            if tools.tally is not None:
+                tools.tally.count(check.station, verdict.action)
             facts.steps.append(_step(check.station, verdict, stage, facts))
             if verdict.action is not Action.NOTE:
                 if step := addresses.uncovered(facts, self.rules, verdict, check.station):

@@ -39,6 +39,17 @@ def wants_virus_check(facts: Facts, rules: Rules) -> bool:
     return content.virus_for_permitted or not facts.permitted
 
 
+def is_on(rules: Rules) -> bool:
+    """Whether anything is scanned: the one question serves both stations."""
+    return rules.settings.content.spam != "off" or viruses_on(rules)
+
+
+def viruses_on(rules: Rules) -> bool:
+    """The switch, and somebody who knows viruses."""
+    content = rules.settings.content
+    return bool(content.virus and content.clamav)
+
+
 async def ask(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Have the message scanned, when anything is wanted of it and there is a scanner."""
     if tools.scanner is None or facts.message is None:

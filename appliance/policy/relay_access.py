@@ -5,6 +5,8 @@ Clients in trusted networks, and people who signed in, may send anywhere. The su
 are for them alone (RFC 6409 §4.3).
 """
 
+import unicodedata
+
 from appliance.mail import reply as replies
 from appliance.mail.address import Address
 from appliance.policy import srs
@@ -34,7 +36,10 @@ def may_relay(facts: Facts, rules: Rules) -> Verdict | None:
     domain = recipient.domain_key or rules.main_domain
     if domain not in rules.mail_domains and domain not in rules.relay_domains:
         return reject("relay_access", replies.NO_RELAYING, f"{domain} is not a domain of ours")
-    if not _ROUTING.isdisjoint(recipient.local):
+    local = recipient.local
+    if not local.isascii():  # what looks like one of them may become one further on
+        local = unicodedata.normalize("NFKC", local)
+    if not _ROUTING.isdisjoint(local):
         return reject("relay_access", replies.NO_RELAYING, "the address holds a route of its own")
     return None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from appliance.policy.call_ahead import NextHops
     from appliance.policy.dnsbl import Dnsbl
     from appliance.policy.greylist import Correspondents, Greylist
+    from appliance.policy.tally import Tally
 
 MAX_SENDER_DOMAINS = 20_000
 MAX_SPF_RESULTS = 20_000
@@ -51,4 +52,5 @@ class Tools:
     correspondents: Correspondents | None = None
     next_hops: NextHops | None = None
     sent: SentBook | None = None
+    tally: Tally | None = None
     srs_secret: bytes = b""  # empty: no address of ours is taken for a rewritten sender

@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding
-from appliance.base.kept import Kept
+from appliance.base.kept import Kept, ReadThrough
 from appliance.dns.resolver import Resolver, TemporaryDnsError
 from appliance.memory.dnsbl_health import PROOF_SECONDS, DnsblHealth
 from appliance.policy import dnsbl
@@ -46,6 +46,12 @@ class BlockListAsker:
         self._kept: Kept[str, BlockLists] = Kept(MAX_KEPT)
         self._running: dict[str, asyncio.Task[BlockLists]] = {}
         self._proofs: dict[str, asyncio.Task[str]] = {}
+
+    def observer(self) -> BlockListAsker:
+        """One that starts from what is known, and whose look-ups change nothing here."""
+        found = BlockListAsker(self._resolver, self._clock, self._health.copy(), self._zones)
+        found._kept = ReadThrough(self._kept)
+        return found
 
     def begin(self, client: str) -> None:
         """Start looking a caller up, unless it is known or too much is under way."""

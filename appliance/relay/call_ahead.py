@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding, Result
-from appliance.base.kept import Kept
+from appliance.base.kept import Kept, ReadThrough
 from appliance.dns.resolver import Resolver
 from appliance.mail.address import Address
 from appliance.memory.call_ahead import CallAheadStore
@@ -64,6 +64,13 @@ class CallAhead:
         self._silent: Kept[str, str] = Kept(MAX_REMEMBERED)
         self._next_hops: dict[str, _NextHop] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[_Answer]] = {}
+
+    def observer(self, store: CallAheadStore) -> CallAhead:
+        """One that starts from what is known, asks like this one, and remembers nothing here."""
+        found = CallAhead(self._resolver, self._clock, store, self._settings)
+        found._silent = ReadThrough(self._silent)
+        found._next_hops = {name: replace(hop) for name, hop in self._next_hops.items()}
+        return found
 
     async def ask(self, domain: str, recipient: Address) -> _Answer:
         """What the next hop says, from memory or by asking it now."""

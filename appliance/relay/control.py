@@ -11,9 +11,9 @@ from appliance.base.control import Handler, Request
 from appliance.base.finding import Finding, Refused, Result
 from appliance.memory.sent_book import Brake
 from appliance.memory.throttle import Throttle
-from appliance.policy import alias_preview
+from appliance.policy import alias_preview, scheme
 from appliance.policy.people import login_of
-from appliance.relay import smarthost
+from appliance.relay import simulator, smarthost
 from appliance.relay.listener import Listener
 from appliance.relay.say import next_step
 from appliance.relay.shop import Shop
@@ -68,6 +68,7 @@ class Control:
             "accounts.reload": self.reload_accounts,
             "throttle.try": self.throttle_try,
             "throttle.forgive": self.throttle_forgive,
+            "simulate": self.simulate,
             "brake.release": self.release_brake,
         }
 
@@ -96,10 +97,36 @@ class Control:
             "deliveries": self._worker.busy,
             "scanner": shop.scanner.describe() if shop.scanner else None,
             "counters": dict(shop.counters),
+            "scheme": self._scheme(),
             "ledger": await shop.spool.last_reconciliation(),
             "brakes": [brake_to_json(brake) for brake in self._brakes()],
             "findings": [finding.to_json() for finding in self._findings()],
         }
+
+    def _scheme(self) -> JSON:
+        """The stations in their order, what is on, and what they decided today."""
+        tally = self._shop.tally
+        return {
+            "stations": [
+                {
+                    "station": stop.station.value,
+                    "number": stop.station.number,
+                    "stages": [stage.value for stage in stop.stages],
+                    "on": stop.is_on,
+                    "checks": stop.checks,
+                    "checks_on": stop.on,
+                    "strangers_only": stop.strangers_only,
+                    "today": tally.of(stop.station),
+                }
+                for stop in scheme.stops(self._shop.rules)
+            ],
+            "since": tally.since.isoformat(),
+        }
+
+    async def simulate(self, request: Request) -> JSON:
+        """What would happen to a mail, without a trace of it."""
+        question = simulator.question_of(request.args)
+        return (await simulator.simulate(self._shop, question)).to_json()
 
     def _findings(self) -> list[Finding]:
         memories = self._shop.memories

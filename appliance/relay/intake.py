@@ -1,23 +1,29 @@
 """The mail path: from the final dot to the queue, top to bottom."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from appliance.mail import message, trace
 from appliance.mail import reply as replies
-from appliance.mail.envelope import Envelope
+from appliance.mail.envelope import Envelope, Recipient
+from appliance.mail.esmtp import MailCommand
 from appliance.mail.reply import Reply
+from appliance.policy.chain import Chain
+from appliance.policy.tools import Tools
 from appliance.policy.verdict import (
+    Action,
     Disposition,
     Facts,
     Stage,
+    Station,
     Verdict,
     defer,
     reject,
     steps_to_json,
 )
-from appliance.relay import rewriting, signing
+from appliance.relay import rewriting, signing, stages
 from appliance.relay.data_reader import Content
 from appliance.relay.shop import Shop
 from appliance.spool.model import NewMessage, SpoolFailed
@@ -39,7 +45,8 @@ class Transaction:
 async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     """Judge, trace, queue, and only then say 250 (RFC 5321 §6.1)."""
     facts, content, queue_id = transaction.facts, transaction.content, transaction.queue_id
-    verdict = form_of(content) or await judge(shop, transaction)
+    facts.queue_id = queue_id
+    verdict = await judge(shop.chain, shop.tools, facts, content)
     if verdict.reply is not None:
         content.discard()
         to = ", ".join(str(entry.address) for entry in transaction.envelope.recipients)
@@ -49,6 +56,7 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
     if plan.refusal is not None and plan.refusal.reply is not None:
         content.discard()
         shop.refused(queue_id, facts, plan.refusal)
+        shop.tally.count(Station.REWRITE, plan.refusal.action)
         return _naming(plan.refusal.reply, queue_id)
     now = shop.clock.now()
     try:
@@ -84,6 +92,7 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         shop.log.event(queue_id, "not-stored", why=error.finding.fix, client=facts.client)
         return replies.STORAGE_FULL if error.full else replies.TRY_AGAIN.naming(queue_id)
     shop.counters["accepted"] += 1
+    shop.tally.count(Station.DELIVERY, Action.ACCEPT)
     for queued in new:
         _log(shop, queued, transaction)
     if facts.is_ours and shop.memories is not None:
@@ -94,6 +103,18 @@ async def accept_message(shop: Shop, transaction: Transaction) -> Reply:
         if queued.held:
             note_brake(shop, facts, queued.queue_id)
     return replies.QUEUED.naming(queue_id)
+
+
+def envelope(mail: MailCommand, recipients: Sequence[Recipient]) -> Envelope:
+    """What the client's commands make."""
+    return Envelope(
+        mail.mail_from,
+        tuple(recipients),
+        smtputf8=mail.smtputf8,
+        eight_bit=mail.eight_bit,
+        ret=mail.ret,
+        envid=mail.envid,
+    )
 
 
 async def _signature(shop: Shop, facts: Facts, content: Content) -> bytes:
@@ -144,14 +165,15 @@ def form_of(content: Content) -> Verdict | None:
     return None
 
 
-async def judge(shop: Shop, transaction: Transaction) -> Verdict:
-    """The chain's verdict on the content."""
-    facts, content = transaction.facts, transaction.content
-    facts.size = content.size
-    facts.received_count = message.count_received(content.head)
-    facts.message = content
-    facts.queue_id = transaction.queue_id
-    return await shop.chain.run(Stage.CONTENT, facts, shop.tools)
+async def judge(chain: Chain, tools: Tools, facts: Facts, content: Content) -> Verdict:
+    """The verdict on the content: on its form, then the chain's."""
+    found = form_of(content)
+    if found is not None:
+        if tools.tally is not None:
+            tools.tally.count(Station.SANITY, found.action)
+        return found
+    stages.show_content(facts, content)
+    return await chain.run(Stage.CONTENT, facts, tools)
 
 
 def trace_fields(shop: Shop, transaction: Transaction, now: datetime) -> bytes:

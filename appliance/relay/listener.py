@@ -79,7 +79,8 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
 
 def loopback_socket(port: int, host: str = "127.0.0.1") -> socket.socket:
     """A listening socket for development. Raises OSError when the port is taken."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle's delay off only where it reads "TCP".
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
     sock.listen(BACKLOG)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.base.clock import Clock
@@ -76,6 +76,10 @@ class HttpScanner:
         self.judged += 1
         self._failures, self._shut_until = 0, 0.0
         return result
+
+    def observer(self) -> "HttpScanner":
+        """One that asks the same, starts from the same state, and counts nothing here."""
+        return replace(self, _idle=[])
 
     def finding(self) -> Finding:
         """The scanner's state in words."""

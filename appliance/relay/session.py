@@ -18,11 +18,11 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from appliance.mail import esmtp, sasl
 from appliance.mail import reply as replies
-from appliance.mail.envelope import Envelope, Recipient
+from appliance.mail.envelope import Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
-from appliance.policy.verdict import Facts, Port, Stage, defer
-from appliance.relay import auth, data_reader, intake
+from appliance.policy.verdict import Action, Facts, Port, Stage, Station, defer
+from appliance.relay import auth, data_reader, intake, stages
 from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
 from appliance.relay.gate import least_progress
@@ -33,7 +33,6 @@ READER_LIMIT_BYTES = 131_072  # also the size of DATA's blocks
 OVERRUN_FACTOR = 2  # a client that sends more than this times the limit is cut off
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HELO = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_.])?|\[[A-Za-z0-9:.\-]+\])\Z")
 _TOO_MANY_CONNECTIONS = defer("connections", replies.TOO_MANY_CONNECTIONS, "all places are taken")
 _TOO_MANY_ERRORS = defer("errors", replies.TOO_MANY_ERRORS, "too many commands were wrong")
 _log = logging.getLogger(__name__)
@@ -195,13 +194,14 @@ class Session(SMTP):
         """The greeting; False when the client must go."""
         shop = self._shop
         peer = self.session.peer
-        self.client = self._facts.client = _plain_address(peer[0] if peer else "")
-        self._facts.trusted = shop.rules.trusts(self.client)
+        stages.arrive(self._facts, shop.rules, peer[0] if peer else "")
+        self.client = self._facts.client
         self._facts.tls = self._tls_object() is not None
         if not shop.accepting:
             return await self._turn_away(replies.SWITCHED_OFF)
         if not self._enter():
             shop.refused(self._name(), self._facts, _TOO_MANY_CONNECTIONS)
+            shop.tally.count(Station.LIMITS, Action.DEFER)
             return await self._turn_away(replies.TOO_MANY_CONNECTIONS)
         shop.counters["connections"] += 1
         if shop.chain.has(Stage.CONNECT):
@@ -336,7 +336,7 @@ class Session(SMTP):
         await self.push(Reply(250, "", self._shop.hostname))
 
     def _introduce(self, name: str, *, extended: bool) -> bool:
-        if len(name) > 255 or not _HELO.match(name):
+        if not stages.is_helo(name):
             return False
         self._forget_transaction()
         self._facts.helo = name
@@ -406,9 +406,8 @@ class Session(SMTP):
             self._leaving = True
             return
         command = esmtp.parse_mail(argument, extended=self._extended)
-        facts = self._facts
-        facts.mail_from, facts.announced_size = command.mail_from, command.size
-        facts.has_room = self._shop.has_room(command.size)
+        room = self._shop.has_room(command.size)
+        stages.name_sender(self._facts, command, has_room=room)
         if self._shop.spool.trouble:
             await self.push(replies.TRY_AGAIN.naming(self._name()))
         elif await self._allowed(Stage.MAIL):
@@ -422,8 +421,7 @@ class Session(SMTP):
         recipient = esmtp.parse_rcpt(
             argument, extended=self._extended, smtputf8=self._mail.smtputf8
         )
-        self._facts.recipient = recipient.address
-        self._facts.recipients_so_far = len(self._recipients)
+        stages.name_recipient(self._facts, recipient, len(self._recipients))
         if await self._allowed(Stage.RCPT):
             self._recipients.append(recipient)
             await self.push(replies.RECIPIENT_OK)
@@ -485,19 +483,11 @@ class Session(SMTP):
         tls = self._tls_object()
         cipher = tls.cipher() if tls else None
         recipients = tuple(self._recipients)
-        self._facts.recipients = tuple(entry.address for entry in recipients)
-        self._facts.recipient = recipients[0].address if len(recipients) == 1 else None
+        stages.name_all(self._facts, recipients)
         return intake.Transaction(
             queue_id,
             self._facts,
-            Envelope(
-                mail.mail_from,
-                recipients,
-                smtputf8=mail.smtputf8,
-                eight_bit=mail.eight_bit,
-                ret=mail.ret,
-                envid=mail.envid,
-            ),
+            intake.envelope(mail, recipients),
             content,
             extended=self._extended,
             tls_version=(tls.version() or "") if tls else "",
@@ -571,8 +561,3 @@ class Session(SMTP):
             return None
         found: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
         return found
-
-
-def _plain_address(address: str) -> str:
-    """IPv4 that came through an IPv6 socket is IPv4."""
-    return address.removeprefix("::ffff:") if "." in address else address

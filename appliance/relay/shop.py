@@ -13,6 +13,7 @@ from appliance.policy.chain import Chain
 from appliance.policy.dkim import SigningKey
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rules import Rules
+from appliance.policy.tally import Tally
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, steps_to_json
 from appliance.relay.gate import Gate
@@ -55,6 +56,7 @@ class Shop:
     gate: Gate = field(default_factory=Gate)
     scanner: HttpScanner | None = None
     counters: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(init=False)
     memories: "Memories | None" = None
     inline_body_bytes: int = INLINE_BODY_BYTES
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
@@ -65,11 +67,13 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.ids = QueueIds(self.clock)
+        self.tally = Tally(self.clock)
         self.tools = Tools(
             RememberingResolver(self.resolver, self.clock),
             self.clock,
             sent=self.book,
             srs_secret=self.srs_secret,
+            tally=self.tally,
         )
         self.take(self.settings, accepting=self.accepting)
 
@@ -84,6 +88,7 @@ class Shop:
         address = settings.content.scanner or self.own_scanner
         self._take_scanner(address, settings.content.timeout_seconds)
         self.settings = settings
+        self.tally.take_zone(settings.box.time_zone)
         self.rules = Rules.from_settings(settings, self.people)
         self.chain = Chain(self.rules)
         queue = settings.queue

@@ -21,7 +21,7 @@ from appliance.mail.address import Address
 from appliance.mail.envelope import Envelope, Recipient
 from appliance.policy import dane
 from appliance.policy.dane import Tlsa
-from appliance.relay import reasons, wire
+from appliance.relay import reasons, trust, wire
 from appliance.relay.reasons import DeliveryTrouble, Say
 from appliance.relay.router import Kind, Route, Tls
 from appliance.relay.targets import Target
@@ -519,7 +519,7 @@ def _chain(tls: Any) -> list[bytes]:
 def _context(tls: Tls, cafile: str) -> ssl.SSLContext:
     """Certificates are checked where that is demanded; other TLS takes what there is."""
     if tls in (Tls.REQUIRED, Tls.IMPLICIT):
-        return ssl.create_default_context(cafile=cafile or None)
+        return trust.verifying_context(cafile)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

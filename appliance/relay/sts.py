@@ -20,6 +20,7 @@ from appliance.dns.resolver import DnsError, NoSuchName, Resolver
 from appliance.memory.sts_cache import Kept, StsCache
 from appliance.policy import mta_sts
 from appliance.policy.mta_sts import BadPolicy, Policy
+from appliance.relay import trust
 
 HTTPS_PORT = 443
 FETCH_SECONDS = 20.0  # RFC 8461 §3.3 suggests a minute; a delivery waits meanwhile
@@ -155,7 +156,7 @@ class Sts:
 
     async def _get_from(self, address: str, host: str) -> bytes:
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=self.cafile or None)
+            self._context = trust.verifying_context(self.cafile)
         reader, writer = await asyncio.open_connection(
             address, self.port, ssl=self._context, server_hostname=host
         )

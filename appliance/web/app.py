@@ -28,6 +28,7 @@ from appliance.web import (
     people,
     preferences,
     queue,
+    scheme,
     senders,
     settings_pages,
     signatures,
@@ -83,7 +84,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     guard.install(app)
     for module in (
         wizard, signin, home, trace, settings_pages, queue, dns_guide, people, manual, style, api,
-        landing, preferences, signatures, senders, accounts, aliases,
+        landing, preferences, signatures, senders, accounts, aliases, scheme,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

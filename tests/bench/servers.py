@@ -52,6 +52,7 @@ class Ours:
                 "relay.connections_per_address": 1_000,
                 "filter.check_sender_domain": True,
                 "filter.check_spf": True,
+                "filter.dmarc": "follow",
                 **(settings or {}),
             },
             module=module,

@@ -46,6 +46,8 @@ AFTER = (
     "/settings/times",
     "/settings/box",
     "/settings/history",
+    "/settings/scheme/",
+    "/settings/scheme/try",
     "/dns/",
     "/manual/",
     "/manual/queue",

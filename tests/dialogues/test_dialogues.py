@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from appliance.policy.verdict import Port
+from tests.support.plain_replies import trouble_of_line
 from tests.support.relay_box import RelayBox
 from tests.support.tls import self_signed
 
@@ -99,6 +100,9 @@ class Player:
             assert any(one.startswith(text) for one in got), f"{where}\ngot: {got}"
             assert all(one.isprintable() for one in got), where
             assert "Error" not in "".join(got), where
+            for line in got:
+                if line[:1] in ("4", "5"):
+                    assert trouble_of_line(line) == "", where
 
     def _start_tls(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -16,6 +16,7 @@ import pytest
 from appliance.mail import reply as replies
 from appliance.mail.reply import Reply
 from tests.fuzz.mutate import mutated
+from tests.support.plain_replies import trouble_of_line
 from tests.support.relay_box import RelayBox
 from tests.support.smtp_client import SmtpClient
 from tests.support.wait import wait_until
@@ -73,6 +74,9 @@ def fuzz(box: RelayBox, sessions: int, start: int) -> None:
         if plain is got:
             assert REPLY.match(plain), f"session {number}: {plain!r}"
         assert not INSIDE.search(plain), f"session {number}: {plain!r}"
+        for line in plain.decode("ascii", "replace").splitlines():
+            if line[:1] in ("4", "5"):
+                assert trouble_of_line(line) == "", f"session {number}: {line}"
         assert b"451 4.3.0" not in plain, f"session {number}: {sent!r}"
 
 

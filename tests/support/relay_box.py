@@ -44,6 +44,7 @@ BASE = {
     # most tests have no DNS
     "filter.check_sender_domain": False,
     "filter.check_spf": False,
+    "filter.dmarc": "off",
 }
 
 

@@ -60,6 +60,7 @@ def box(folder: Path, sink: SmtpSink, **settings: Any) -> RelayBox:
     given = {
         "mail.relay_domains": [f"example.org | {sink.address}"],
         "filter.check_spf": True,
+        "filter.dmarc": "follow",
         "outbound.route_overrides": [f"away.example|{sink.address}"],
         **{name.replace("__", "."): value for name, value in settings.items()},
     }
