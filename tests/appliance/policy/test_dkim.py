@@ -74,9 +74,10 @@ def test_both_signatures_pass_here_and_at_the_oracle() -> None:
     assert oracle_says(signed(), *both()) == [True, True]
 
 
+# To dkimpy a form feed at a line's end is white space; to RFC 6376 §3.4.2 only space and tab are.
 @settings(max_examples=12, deadline=None)
 @given(
-    subject=st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=90),
+    subject=st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\v\f"), max_size=90),
     body=st.lists(st.sampled_from([b"\r\n", b" ", b"\t", b"a", b"..", b"\xff", b"= "])).map(
         b"".join
     ),
