@@ -30,6 +30,7 @@ def older_code(folder: Path) -> Path:
     )
     if found.returncode:
         pytest.skip(f"the history does not reach back to {OLDER}")
+    folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["tar", "-x", "-C", str(folder)], input=found.stdout, check=True)
     return folder
 
