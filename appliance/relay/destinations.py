@@ -15,6 +15,7 @@ from appliance.spool.model import QueuedMessage
 MAX_WAITING_PER_DESTINATION = 500
 MAX_RECIPIENTS_PER_DESTINATION = 1_000
 MAX_BODY_BYTES_PER_DESTINATION = 4 * 1024 * 1024
+REMEMBERED_RECIPIENTS = 4_096
 MAX_WAITING_RECIPIENTS = 5_000
 MAX_BODY_BYTES_IN_MEMORY = 16 * 1024 * 1024
 MAX_PAUSES = 10_000
@@ -142,6 +143,7 @@ class Roster:
         self.body_bytes = 0
         self._of_message: dict[int, int] = {}  # recipients in hand
         self._finished: set[int] | None = None  # since the scan that is under way began
+        self._lately: dict[int, None] = {}  # finished, the last few, in their order
 
     def begin_scan(self) -> frozenset[int]:
         """Who is in hand. From here on remember who is finished: a scan may still show them."""
@@ -153,6 +155,18 @@ class Roster:
         stale = self.in_hand | (self._finished or set())
         self._finished = None
         return [kept for message in due if (kept := without(message, stale)) is not None]
+
+    def untouched(self, message: QueuedMessage) -> QueuedMessage | None:
+        """A message just put, without those recipients that a scan saw first.
+
+        A scan may read the row before the loop hears of the commit, and be done with it even.
+        """
+        known = {
+            entry.id
+            for entry in message.recipients
+            if entry.id in self.in_hand or entry.id in self._lately
+        }
+        return without(message, known) if known else message
 
     def take(self, message: QueuedMessage) -> None:
         """Its recipients are in hand."""
@@ -171,6 +185,9 @@ class Roster:
         self.in_hand -= numbers
         if self._finished is not None:
             self._finished |= numbers
+        self._lately.update(dict.fromkeys(numbers))
+        while len(self._lately) > REMEMBERED_RECIPIENTS:
+            del self._lately[next(iter(self._lately))]
         self.body_bytes -= len(message.body or b"")
         left = self._of_message.get(message.id, 0) - len(numbers)
         if left > 0:

@@ -85,7 +85,7 @@ class Worker:
             outside.cafile,
         )
         self._set_up()
-        shop.spool.on_put = self.offer
+        shop.spool.on_put = self.offer_new
 
     def _set_up(self) -> None:
         outbound = self._shop.settings.outbound
@@ -140,6 +140,12 @@ class Worker:
                     self._roster.finish(message)
                 else:
                     destination.add(message)
+
+    def offer_new(self, message: QueuedMessage) -> None:
+        """A message that was just put, unless a scan has found it already."""
+        fresh = self._roster.untouched(message)
+        if fresh is not None:
+            self.offer(fresh)
 
     def offer(self, message: QueuedMessage) -> None:
         """A message that is due. What there is no room for is found again by a scan."""

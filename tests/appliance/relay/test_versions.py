@@ -41,7 +41,7 @@ class Box:
     def __init__(self, folder: Path, sink: SmtpSink) -> None:
         settings = {
             "mail.relay_domains": [f"example.org | {sink.address}"],
-            "queue.retry_seconds": [1],
+            "queue.retry_seconds": [3600],  # until it is told to send
         }
         self.sink, self.sent = sink, set[tuple[str, str]]()
         self.relay = RelayProcess(folder, settings)
@@ -97,6 +97,7 @@ def story(folder: Path, last: str, *, spoil: bool = False) -> Box:
                     db.commit()
         sink.plan = Plan()
         box.start(versions[last])
+        control.call(box.relay.socket_path, "queue.send", {"all": True})
         wait_until(lambda: not box.waiting(), what="an empty queue")
         box.relay.stop()
     return box
@@ -109,7 +110,7 @@ def test_what_one_version_queued_the_other_sends_once(tmp_path: Path, last: str)
     arrived = box.arrived()
     print(f"{len(box.sent)} recipients of 200 messages, {len(arrived)} arrived; last: {last}")
     assert arrived.keys() == box.sent
-    assert set(arrived.values()) == {1}
+    assert [one for one, times in arrived.items() if times > 1] == []
 
 
 @pytest.mark.soak

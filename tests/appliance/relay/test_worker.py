@@ -433,3 +433,22 @@ async def _fill(box: RelayBox, count: int) -> None:
             for _ in range(500)
         ]
         await box.shop.spool.put(*messages)
+
+
+def test_a_scan_that_sees_a_letter_before_its_put_is_heard_of_sends_it_once(
+    tmp_path: Path, sink: SmtpSink
+) -> None:
+    late: list[Any] = []
+    with RelayBox(tmp_path, {"mail.relay_domains": [f"example.org | {sink.address}"]}) as box:
+        box.shop.spool.on_put = late.append
+        with SmtpClient("127.0.0.1", box.port()) as client:
+            client.send_message("a@client.example", ["b@example.org"], SHORT)
+            wait_until(lambda: len(late) == 1, what="the put")
+            box.shop.spool.on_put = box.worker.offer_new
+            box._loop.call_soon_threadsafe(box.worker.wake)
+            sink.wait_for_messages(1)
+            wait_until(lambda: len(box.events("delivered")) == 1, what="the record")
+            box._loop.call_soon_threadsafe(box.worker.offer_new, late[0])
+            client.send_message("a@client.example", ["c@example.org"], SHORT)
+            wait_until(lambda: len(box.events("delivered")) == 2, what="the next one")
+    assert [got.recipients for got in sink.messages] == [("b@example.org",), ("c@example.org",)]
