@@ -70,6 +70,7 @@ mail_path = ~/Maildir
 mail_plugins {{
   quota = yes
 }}
+quota_storage_grace = 0  # else the last letter may be 10 MB over
 quota "User quota" {{
   driver = count
 }}
