@@ -100,7 +100,12 @@ def test_the_fast_tests_pass_with_the_images_own_python(
         tree,
         ["/bin/sh", "-c", f'{hosts} && cd /checkout && exec "$@" 2>&1', "sh", *command],
         binds={checkout: "/checkout", runner: "/runner"},
-        env={"PYTHONPATH": "/checkout:/runner", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "PYTHONPATH": "/checkout:/runner",
+            "HOME": "/tmp",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PENNYPOST_ON_IMAGE": "1",
+        },
     )
     print(said[-2000:])
     assert re.search(r"\d+ passed", said), said[-4000:]

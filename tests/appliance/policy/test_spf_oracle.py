@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import importlib
 import os
 import random
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _theirs(peer: Any, zone: Zone, client: str, helo: str, sender: str) -> tuple
 
 @pytest.mark.full
 def test_pyspf_comes_to_the_same_result() -> None:
-    peer = pytest.importorskip("spf")
+    peer = importlib.import_module("spf")
     results: collections.Counter[str] = collections.Counter()
     for seed in range(CASES):
         dice = random.Random(seed)
