@@ -17,9 +17,7 @@ from appliance.settings import parse
 from appliance.settings.parse import Bad
 from appliance.settings.senders import SenderEntry, Senders
 from appliance.web import settings_pages, visit
-from appliance.web.daemons import APPLY_TIMEOUT_SECONDS
 from appliance.web.i18n import N_, _
-from appliance.web.services import services
 
 pages = Blueprint("senders", __name__, url_prefix="/settings/senders")
 MAX_SHOWN = 200
@@ -159,19 +157,7 @@ def remove() -> Response:
 
 @pages.post("/undo")
 def undo() -> Response:
-    typed = request.form.get("revision", "")
-    if not typed.isdecimal() or len(typed) > 12:
-        abort(400)
-    try:
-        services().steward.ask(
-            "settings.undo",
-            {"revision": int(typed), "author": visit.current().user},
-            timeout_seconds=APPLY_TIMEOUT_SECONDS,
-        )
-        visit.say_next(_("Change %(n)s is undone.", n=typed))
-    except Refused as refused:
-        found = refused.finding
-        visit.say_next(found.say, result=Result.BAD, means=found.means, fix=found.fix)
+    settings_pages.take_back()
     return redirect(url_for("senders.page"), 303)
 
 

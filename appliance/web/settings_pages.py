@@ -433,6 +433,12 @@ def history() -> str:
 
 @pages.post("/history/undo")
 def undo() -> Response:
+    take_back()
+    return redirect(url_for("settings.history"), 303)
+
+
+def take_back() -> None:
+    """Undo the change that the form names, and have the next page say so."""
     typed = request.form.get("revision", "")
     if not typed.isdecimal() or len(typed) > 12:
         abort(400)
@@ -447,4 +453,3 @@ def undo() -> Response:
     except Refused as refused:
         f = refused.finding
         visit.say_next(f.say, result=Result.BAD, means=f.means, fix=f.fix)
-    return redirect(url_for("settings.history"), 303)
