@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,17 +115,26 @@ class Users:
             language=language,
         )
         with database.writing(self._path) as db:
-            _refuse_while_mail_lies_there(db, user.login)
-            (count,) = db.execute("SELECT count(*) FROM account").fetchone()
-            if count >= MAX_ACCOUNTS:
-                raise _refuse("login", "There are too many accounts.", "Delete one first.")
-            try:
-                db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(user))
-            except sqlite3.IntegrityError as error:
-                raise _refuse(
-                    "login", "There is an account of this name.", "Choose another name."
-                ) from error
+            _insert(db, user)
         return user
+
+    def add_all(self, rows: Iterable[tuple[str, str, str, int, str, bool]]) -> None:
+        """Many new accounts (login, name, hash, quota, language, enabled): all or none."""
+        now = self._clock.now()
+        with database.writing(self._path) as db:
+            for login, name, password_hash, quota_bytes, language, enabled in rows:
+                user = User(
+                    login=login_name(login),
+                    name=full_name(name),
+                    password_hash=password_hash,
+                    enabled=enabled,
+                    made_at=now,
+                    messages_per_hour=0,
+                    recipients_per_hour=0,
+                    quota_bytes=quota_bytes,
+                    language=language,
+                )
+                _insert(db, user)
 
     def edit(
         self,
@@ -173,6 +183,19 @@ class Users:
             db.execute("DELETE FROM app_password WHERE login = ?", (user.login,))
             now = self._clock.now()
             return plan_removal(db, user.login, fate, days=days, heir=heir, now=now)
+
+
+def _insert(db: sqlite3.Connection, user: User) -> None:
+    _refuse_while_mail_lies_there(db, user.login)
+    (count,) = db.execute("SELECT count(*) FROM account").fetchone()
+    if count >= MAX_ACCOUNTS:
+        raise _refuse("login", "There are too many accounts.", "Delete one first.")
+    try:
+        db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(user))
+    except sqlite3.IntegrityError as error:
+        raise _refuse(
+            "login", "There is an account of this name.", "Choose another name."
+        ) from error
 
 
 def _refuse_while_mail_lies_there(db: sqlite3.Connection, login: str) -> None:

@@ -32,9 +32,26 @@ FOLDER_NAMES = {
 }
 
 
-def files(
-    users: Sequence[User], *, language: str = "en", ready: bool = True
-) -> dict[str, str]:
+def languages() -> tuple[str, ...]:
+    """Those in which folders have names."""
+    return ("en", *FOLDER_NAMES)
+
+
+def folder_name(name: str, language: str) -> str:
+    """What a folder is called in a language."""
+    return FOLDER_NAMES.get(language, {}).get(name, name)
+
+
+def by_language(users: Sequence[User], language: str = "en") -> dict[str, list[str]]:
+    """The names of the accounts by the language of their folders."""
+    spoken: dict[str, list[str]] = {known: [] for known in languages()}
+    for user in users:
+        chosen = user.language or language
+        spoken[chosen if chosen in spoken else "en"].append(user.login)
+    return spoken
+
+
+def files(users: Sequence[User], *, language: str = "en", ready: bool = True) -> dict[str, str]:
     """The files' texts. `language` is that of accounts that have none of their own."""
     texts = {USERS: "".join(_line(user, user.language or language, ready) for user in users)}
     for number in range(APP_PASSWORDS):

@@ -49,7 +49,9 @@ def _mailbox_rules(settings: Settings) -> list[str]:
     mail = [str(port) for port in (ports.pop3, ports.imap, ports.imaps, ports.pop3s) if port]
     rules = [f"tcp dport {{ {', '.join(mail)} }} accept"] if mail else []
     for family, version in (("ip", 4), ("ip6", 6)):
-        nets = [net for net in settings.relay.trusted_networks if ip_network(net).version == version]
+        nets = [
+            net for net in settings.relay.trusted_networks if ip_network(net).version == version
+        ]
         if ports.sieve and nets:
             rules.append(f"{family} saddr {{ {', '.join(nets)} }} tcp dport {ports.sieve} accept")
     return rules

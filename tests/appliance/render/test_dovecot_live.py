@@ -23,7 +23,7 @@ from tests.support.tls import self_signed
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.full
-PASSWORD = "correct horse battery"  # noqa: S105  of nobody
+PASSWORD = "correct horse battery"
 LETTER = (
     b"From: Carl <carl@client.example>\r\nTo: anna@example.com\r\n"
     b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@client.example>\r\n\r\n"
@@ -155,10 +155,10 @@ def test_the_folders_are_there_in_the_accounts_language_and_spam_goes_where_spam
     client = imap(dovecot, "berta")
     listed = b"\n".join(line for line in client.list()[1] if isinstance(line, bytes))
     for use, name in (("Drafts", "Entw&APw-rfe"), ("Sent", "Gesendet"), ("Trash", "Papierkorb")):
-        assert f"\\{use}) \"/\" {name}".encode() in listed
+        assert f'\\{use}) "/" {name}'.encode() in listed
     assert len(letters(client, "Spam")) == 1
     assert letters(client) == []
-    assert b"\\Trash) \"/\" Trash" in b"\n".join(imap(dovecot, "anna").list()[1])  # type: ignore[arg-type]
+    assert b'\\Trash) "/" Trash' in b"\n".join(imap(dovecot, "anna").list()[1])  # type: ignore[arg-type]
 
 
 def test_a_full_mailbox_puts_off_what_is_too_much_and_its_owner_is_warned(
