@@ -131,7 +131,7 @@ def sign_in_form(settings: Settings) -> str:
         return "%{user | lower}"
     # Dovecot reads a backslash in quotes for itself; [.] needs none. An empty replacement would
     # replace nothing.
-    either = "|".join(re.sub(r"[^\w-]", lambda sign: f"[{sign[0]}]", name) for name in spelt)
+    either = "|".join(re.sub(r"([^a-z0-9-])", r"[\1]", name) for name in spelt)
     return f"%{{user | lower | regexp('^(.*)@({either})$', '\\\\1')}}"
 
 

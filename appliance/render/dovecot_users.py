@@ -6,6 +6,7 @@ goes on believing a file that was removed.
 """
 
 import base64
+import grp
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,9 +97,18 @@ def _line(user: User, language: str, ready: bool) -> str:
     return f"{user.login}:{known}::::::{' '.join(fields)}\n"
 
 
+def _exists(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
+
+
 def _put(path: Path, data: bytes, group: str | None) -> None:
     """Dovecot tells a new file from the old one by its time in seconds and its size."""
     before = path.stat().st_mtime if path.exists() else 0.0
-    replace_file(path, data, mode=0o640 if group else 0o644, group=group)
+    known = group if group and _exists(group) else None
+    replace_file(path, data, mode=0o640 if group else 0o644, group=known)
     if (now := path.stat().st_mtime) < before + 1:
         os.utime(path, (now, int(before) + 1))

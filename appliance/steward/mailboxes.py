@@ -116,9 +116,11 @@ class MailboxActions:
         self._doveadm(("expunge", "-S", SERVER, "-F", people, *words), EXPUNGE_SECONDS)
 
     def _doveadm(self, words: tuple[str, ...], seconds: float) -> None:
-        config = str(self._place.run / "rendered" / dovecot.FILE)
+        config = self._place.run / "rendered" / dovecot.FILE
+        if not config.exists():  # it does not run
+            return
         try:
-            run((DOVEADM, "-c", config, *words), timeout_seconds=seconds)
+            run((DOVEADM, "-c", str(config), *words), timeout_seconds=seconds)
         except PennypostError as error:
             _log.warning("%s", error.finding.say)
 
