@@ -43,6 +43,7 @@ from appliance.relay.memories import Memories
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 from appliance.relay.sign_in import SignIn
+from appliance.relay.signing_desk import SigningDesk
 from appliance.relay.worker import Worker
 from appliance.settings import schema
 from appliance.settings.schema import Settings
@@ -130,6 +131,8 @@ class Daemon:
             scanner=found.scanner,
         )
         self.shop.signing_keys = found.signing_keys
+        if self.shop.signing_desk is not None:
+            await self.shop.signing_desk.take_keys(found.signing_keys)
         self.worker.take_settings()
         await self._read_people_quietly()
         await self.listener.open(found.certificate, found.key)
@@ -164,6 +167,7 @@ async def run(arguments: argparse.Namespace) -> None:
         srs_secret=srs_secret.load(arguments.data / "memory"),
     )
     shop.seal = signing.sealer(shop)
+    shop.signing_desk = SigningDesk(clock)
     memories = Memories.open(arguments.data / "memory", shop)
     shop.sign_in = sign_in = _sign_in(arguments.data, clock)
     worker = Worker(shop)
@@ -196,6 +200,7 @@ async def run(arguments: argparse.Namespace) -> None:
     await _drain(daemon)
     if sign_in is not None:
         sign_in.close()
+    await shop.signing_desk.close()
     await spool.close()
     memories.flush()
     shop.log.close()
