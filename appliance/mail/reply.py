@@ -67,6 +67,7 @@ NOT_AUTHENTICATED = Reply(
     550, "5.7.26", "The domain in From does not vouch for this message (DMARC)"
 )
 GREYLISTED = Reply(450, "4.7.1", "You are new here, and mail from you is welcome")
+GREYLISTED_UNSIGNED = Reply(451, "4.7.1", GREYLISTED.text)  # after the message
 STORAGE_FULL = Reply(452, "4.3.1", "Not enough room for mail, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest apart")
 NO_TLS_NOW = Reply(454, "4.7.0", "TLS is not available")

@@ -121,6 +121,14 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             is_on=signatures.is_on,
         ),
         Check(
+            greylist.signed,
+            Station.GREYLIST,
+            greylist.look_at_signers,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=greylist.is_on,
+        ),
+        Check(
             alignment.judged,
             Station.DMARC,
             alignment.look_up,
@@ -136,6 +144,14 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             is_on=attachments.is_wanted,
         ),
         Check(brake.counted, Station.LIMITS, brake.count),  # after all that can refuse
+        Check(
+            greylist.learnt,
+            Station.GREYLIST,
+            greylist.learn,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=greylist.is_on,
+        ),
         Check(submission.made_fit, Station.REWRITE, submission.make_fit),
         Check(results.added, Station.REWRITE, strangers_only=True),
     ),

@@ -167,6 +167,7 @@ class Greylisted:
 
     wait_seconds: int = 0  # 0: it passes
     why: str = ""
+    by_signature: bool = False  # the sender's domain signs: the content decides
 
 
 class Callee(StrEnum):
@@ -237,6 +238,9 @@ class Facts:
     written_to: bool = False  # somebody here has written to the sender
     spf: SpfResult | None = None
     greylisted: Greylisted | None = None
+    signature_decides: Greylisted | None = None  # of all recipients, the longest wait
+    came_back: bool = False  # greylisting let a recipient through because it knows the sender
+    known_signer: str = ""  # the domain whose signature greylisting knows
     callee: Callee | None = None
     callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
@@ -267,7 +271,8 @@ class Facts:
         self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False
-        self.spf = self.greylisted = self.callee = None
+        self.spf = self.greylisted = self.signature_decides = self.callee = None
+        self.came_back, self.known_signer = False, ""
         self.permitted = False
         self.disposition = Disposition.DELIVER
         self.fields = []
