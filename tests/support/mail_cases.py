@@ -6,9 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from appliance.base.clock import FakeClock
 from appliance.dns.resolver import FakeResolver
+from appliance.policy import dkim
 from appliance.policy.verdict import Port
 from appliance.relay.simulator import Question
+from tests.support import signing
 
 PEOPLE = ("anna", "bert")
 OURS = ("example.com", "example.net", "example.org", "relay.example", "bücher.example")
@@ -26,8 +29,11 @@ HELLOS = (*["client.example.org"] * 6, "mail.news.example", "x", "[127.0.0.1]", 
 ZONE = "bl.example"
 
 
+SIGNER = signing.ed25519_key("news.example", "s1")
+
+
 def resolver() -> FakeResolver:
-    """The world's DNS: good senders, bad ones, and one block list."""
+    """The world's DNS: good senders, bad ones, one that signs, and one block list."""
     listed = {f"{b}.{a}.0.127.{ZONE}": ["127.0.0.4"] for a in (1, 40) for b in range(256)}
     good = ("evil.example", "news.example", "fail.example", "soft.example", "sub.news.example")
     return FakeResolver(
@@ -38,6 +44,7 @@ def resolver() -> FakeResolver:
             "evil.example": ["v=spf1 +all"],
             "fail.example": ["v=spf1 -all"],
             "soft.example": ["v=spf1 ~all"],
+            signing.name_of(SIGNER): [SIGNER.record()],
             "_dmarc.fail.example": ["v=DMARC1; p=reject"],
             "_dmarc.news.example": ["v=DMARC1; p=quarantine; sp=reject"],
         },
@@ -155,7 +162,10 @@ def message(dice: random.Random) -> bytes:
         head += b"Delivered-To: sales@example.com\r\nBcc: q@evil.example\r\n"
     elif kind < 0.32:
         return dice.choice((b"", b"\r\n", b"no header at all\r\n"))
-    return head + b"\r\n" + body
+    letter = head + b"\r\n" + body
+    if dice.random() < 0.3:
+        letter = dkim.sign(letter, [SIGNER], now=FakeClock().now()) + letter
+    return letter
 
 
 def question(
