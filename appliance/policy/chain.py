@@ -111,6 +111,7 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
         Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
+        Check(submission.own_author, Station.SANITY, is_on=submission.checks_author),
         Check(results.without_forged, Station.REWRITE),
         Check(content.without_forged, Station.REWRITE, strangers_only=True),
         Check(

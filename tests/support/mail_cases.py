@@ -104,6 +104,7 @@ def settings(dice: random.Random, next_hop: str) -> dict[str, Any]:
         "rules.copy_incoming": maybe("archive@example.org", "", 0.2),
         "rules.copy_outgoing": maybe("x@news.example", "", 0.2),
         "submission.sign_in": maybe(True, False, 0.8),
+        "submission.check_from": maybe(True, False, 0.8),
         "submission.max_per_hour": maybe(6, 1000),
         "submission.max_recipients_per_hour": maybe(30, 1000),
         "submission.brake": maybe(True, False),
@@ -137,10 +138,12 @@ def address(dice: random.Random) -> str:
     return f"{local}@{domain}"
 
 
-def message(dice: random.Random) -> bytes:
-    """Mostly well made."""
+def message(dice: random.Random, own: str = "") -> bytes:
+    """Mostly well made; `own` is an address of who signed in."""
     kind = dice.random()
     author = dice.choice((b"anna@news.example", b"x@fail.example", b"y@sub.news.example"))
+    if own and dice.random() < 0.8:
+        author = own.encode()
     head = b"From: Anna <" + author + b">\r\nTo: x@example.com\r\nSubject: a letter\r\n"
     body = b"Hello.\r\n.\r\n..dots\r\n" * dice.randint(0, 3)
     if kind < 0.05:
@@ -173,6 +176,8 @@ def question(
 ) -> Question:
     """A letter from there."""
     own = f"{user}@example.com" if user and dice.random() < 0.8 else address(dice)
+    if not user and dice.random() < 0.2:
+        own = "anna@news.example"  # which signs
     return Question(
         client=source,
         mail_from="" if dice.random() < 0.1 else own,
@@ -182,5 +187,5 @@ def question(
         tls=tls,
         user=user,
         size=dice.choice((0, 0, 0, 1000, 65_536, 65_537, 10**6, 10**7)),
-        message=message(dice),
+        message=message(dice, f"{user}@example.com" if user else ""),
     )

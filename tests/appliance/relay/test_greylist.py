@@ -11,6 +11,7 @@ import pytest
 from appliance.base.clock import FakeClock
 from appliance.dns.live import LiveResolver
 from appliance.policy import dkim
+from appliance.relay.simulator import Question, simulate
 from tests.support import signing
 from tests.support.dns_server import DnsServer
 from tests.support.relay_box import RelayBox
@@ -54,8 +55,11 @@ def send(
 ) -> Answer:
     if key is not None:
         letter = dkim.sign(letter, [key], now=box.clock.now()) + letter
+    played = box.run(simulate(box.shop, Question(source, sender, to, message=letter)))
     with SmtpClient("127.0.0.1", box.port(), source=source) as client:
-        return client.send_message(sender, list(to), letter)
+        answer = client.send_message(sender, list(to), letter)
+    assert played.turns[-1].reply.code == answer.code, "the simulator says what the session says"
+    return answer
 
 
 def codes(box: RelayBox, source: str, **more: object) -> tuple[int, str]:
