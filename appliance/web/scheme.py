@@ -12,7 +12,6 @@ from flask import Blueprint, render_template, request
 
 from appliance.base.finding import PennypostError
 from appliance.policy.verdict import Port, Station
-from appliance.web import whys
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
 
@@ -170,7 +169,6 @@ def _question(typed: Typed, found: Mapping[str, Any] | None = None, error: str =
         found=found,
         refused=refused_recipients(found["turns"]) if found else (),
         by_station=by_station,
-        in_words=whys.in_words,
         problem=error,
         names=STATIONS,
         told=TOLD,

@@ -82,11 +82,9 @@ def found(item: Mapping[str, Any]) -> Found:
 
 def _line(told: narrative.Told) -> Line:
     values = dict(told.values)
-    for name in ("reason", "client", "author"):  # texts of ours, where they are not names
+    for name in ("reason", "client", "author", "why"):  # texts of ours, where they are not names
         if name in values:
-            values[name] = _(values[name])
-    if "why" in values:
-        values["why"] = whys.in_words(values["why"])
+            values[name] = whys.in_words(values[name])
     if "result" in values:
         check, between, action = values["result"].rpartition(": ")
         values["result"] = f"{check}{between}{_(ACTIONS.get(action, action))}"

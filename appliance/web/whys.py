@@ -138,6 +138,9 @@ PATTERNS: tuple[str, ...] = (
     N_("there is text behind the address"),
     N_("the address has no domain"),
     N_("the display name holds another address"),
+    # Deliveries
+    N_("Given up after %(number)s days. Last reason: %(why)s"),
+    N_("Given up after %(number)s hours. Last reason: %(why)s"),
     # Content
     N_("fields with the names of the filter's own were taken out"),
     N_("not judged: %(why)s"),
@@ -162,7 +165,8 @@ def in_words(text: str) -> str:
     """The reason in the page's language."""
     if current_language() == "en":
         return text
-    return BETWEEN.join(_one(part) for part in text.split(BETWEEN))
+    whole = _(text)
+    return whole if whole != text else BETWEEN.join(map(_one, text.split(BETWEEN)))
 
 
 def is_known(text: str) -> bool:
@@ -173,7 +177,7 @@ def is_known(text: str) -> bool:
 def _one(text: str) -> str:
     found = _find(text)
     if found is None:
-        return text
+        return _(text)  # a whole sentence of the catalogue, perhaps
     pattern, values = found
     return _(pattern, **{name: _one(v) if name == "why" else v for name, v in values.items()})
 

@@ -89,6 +89,11 @@ def test_the_reasons_of_all_checks_are_in_the_table() -> None:
         ),
         ("anna: more than 10 messages in an hour", "anna: mehr als 10 Nachrichten in einer Stunde"),
         ("%(why)s and 100% of {this}", "%(why)s and 100% of {this}"),
+        (
+            "Given up after 5 days. Last reason: The connection broke off.",
+            "Nach 5 Tagen aufgegeben. Letzter Grund: Die Verbindung ist abgebrochen.",
+        ),
+        ("The connection broke off.", "Die Verbindung ist abgebrochen."),
         ("written by another version", "written by another version"),
         ("", ""),
     ],
