@@ -2,7 +2,7 @@
 
 import asyncio
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from appliance.mail import mime_names
 from appliance.mail import reply as replies
@@ -90,21 +90,40 @@ def inspect(content: bytes, shape: Shape, forbidden: frozenset[str]) -> Attachme
     return Attachments(tuple(bad), tuple(closed))
 
 
-def decoded(raw: bytes | memoryview, encoding: str) -> bytes:
+def decoded(raw: bytes | memoryview, encoding: str) -> bytes | bytearray:
     """A part's octets, decoded in steps of a size that keeps no one waiting."""
-    if encoding == "quoted-printable":
-        return binascii.a2b_qp(raw)
-    if encoding != "base64":
-        return bytes(raw)
-    pieces, held = [], b""
+    decode = {"base64": _base64, "quoted-printable": _quoted_printable}.get(encoding, _as_it_is)
+    out = bytearray()
+    for piece in decode(raw):
+        out += piece
+    return out
+
+
+def _as_it_is(raw: bytes | memoryview) -> Iterator[bytes | memoryview]:
     for at in range(0, len(raw), _STEP):
-        held += bytes(raw[at : at + _STEP]).translate(None, _NOT_BASE64)
+        yield raw[at : at + _STEP]
+
+
+def _base64(raw: bytes | memoryview) -> Iterator[bytes]:
+    held = b""
+    for piece in _as_it_is(raw):
+        held += bytes(piece).translate(None, _NOT_BASE64)
         whole = len(held) - len(held) % 4
-        pieces.append(binascii.a2b_base64(held[:whole]))
+        yield binascii.a2b_base64(held[:whole])
         held = held[whole:]
     if len(held) > 1:
-        pieces.append(binascii.a2b_base64(held + b"=="[: 4 - len(held)]))
-    return b"".join(pieces)
+        yield binascii.a2b_base64(held + b"=="[: 4 - len(held)])
+
+
+def _quoted_printable(raw: bytes | memoryview) -> Iterator[bytes]:
+    """Cut behind a line's end; a line that is longer than a step is cut as it comes."""
+    held = b""
+    for piece in _as_it_is(raw):
+        held += bytes(piece)
+        whole = held.rfind(b"\n") + 1 or (len(held) if len(held) > _STEP else 0)
+        yield binascii.a2b_qp(held[:whole])
+        held = held[whole:]
+    yield binascii.a2b_qp(held)
 
 
 def _forbidden(names: Iterable[str], forbidden: frozenset[str]) -> list[str]:

@@ -77,11 +77,29 @@ def configuration(
 
 
 def _antivirus(settings: Settings) -> str:
-    """Each attachment is given to clamd; what it finds is a symbol, judged by the relay."""
+    """What clamd finds is a symbol, judged by the relay.
+
+    It gets each attachment as rspamd takes the message apart, and the message as a whole: rspamd
+    hands on no text and no part of a kind that it knows to be harmless, and ClamAV alone might
+    take a message apart in another way than the reader's program does.
+    """
     content = settings.content
     if not (content.virus and content.clamav):
         return ""
-    return _ANTIVIRUS.format(clamav=content.clamav, max_size=content.scan_bytes)
+    rules = "".join(
+        _ANTIVIRUS.format(
+            name=name,
+            symbol=symbol,
+            parts=parts,
+            clamav=content.clamav,
+            max_size=content.scan_bytes + 1024 * 1024,
+        )
+        for name, symbol, parts in (
+            ("parts", "CLAM_VIRUS", "true"),
+            ("whole", "CLAM_WHOLE", "false"),
+        )
+    )
+    return f"antivirus {{\n{rules}}}\n"
 
 
 _TEMPLATE = """\
@@ -239,18 +257,15 @@ rbl {
 """
 
 _ANTIVIRUS = """\
-antivirus {{
-    clamav {{
+    {name} {{
         type = "clamav";
-        symbol = "CLAM_VIRUS";
+        symbol = "{symbol}";
         servers = "{clamav}";
-        scan_mime_parts = true;
-        scan_text_mime = true;
+        scan_mime_parts = {parts};
         scan_image_mime = true;
         max_size = {max_size};
         timeout = 6.0;
         retransmits = 1;
         log_clean = false;
     }}
-}}
 """
