@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from appliance.mail import mime_names
 from appliance.mail import reply as replies
 from appliance.policy import archives
+from appliance.policy.archives import Octets
 from appliance.policy.mime_shape import INLINE_BYTES
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -90,7 +91,7 @@ def inspect(content: bytes, shape: Shape, forbidden: frozenset[str]) -> Attachme
     return Attachments(tuple(bad), tuple(closed))
 
 
-def decoded(raw: bytes | memoryview, encoding: str) -> bytes | bytearray:
+def decoded(raw: Octets | memoryview, encoding: str) -> Octets:
     """A part's octets, decoded in steps of a size that keeps no one waiting."""
     decode = {"base64": _base64, "quoted-printable": _quoted_printable}.get(encoding, _as_it_is)
     out = bytearray()
@@ -99,12 +100,12 @@ def decoded(raw: bytes | memoryview, encoding: str) -> bytes | bytearray:
     return out
 
 
-def _as_it_is(raw: bytes | memoryview) -> Iterator[bytes | memoryview]:
+def _as_it_is(raw: Octets | memoryview) -> Iterator[Octets | memoryview]:
     for at in range(0, len(raw), _STEP):
         yield raw[at : at + _STEP]
 
 
-def _base64(raw: bytes | memoryview) -> Iterator[bytes]:
+def _base64(raw: Octets | memoryview) -> Iterator[bytes]:
     held = b""
     for piece in _as_it_is(raw):
         held += bytes(piece).translate(None, _NOT_BASE64)
@@ -115,12 +116,15 @@ def _base64(raw: bytes | memoryview) -> Iterator[bytes]:
         yield binascii.a2b_base64(held + b"=="[: 4 - len(held)])
 
 
-def _quoted_printable(raw: bytes | memoryview) -> Iterator[bytes]:
-    """Cut behind a line's end; a line that is longer than a step is cut as it comes."""
+def _quoted_printable(raw: Octets | memoryview) -> Iterator[bytes]:
+    """Cut behind a line's end; a line that is longer than a step is cut before a = at most."""
     held = b""
     for piece in _as_it_is(raw):
         held += bytes(piece)
-        whole = held.rfind(b"\n") + 1 or (len(held) if len(held) > _STEP else 0)
+        whole = held.rfind(b"\n") + 1
+        if not whole and len(held) > _STEP:
+            sign = held.rfind(b"=", len(held) - 2)
+            whole = len(held) if sign < 0 else sign
         yield binascii.a2b_qp(held[:whole])
         held = held[whole:]
     yield binascii.a2b_qp(held)
