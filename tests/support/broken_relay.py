@@ -6,6 +6,7 @@ BROKEN=no-file-flush     does not flush a large message's file
 BROKEN=no-folder-flush   does not flush the folder that holds its name
 BROKEN=nobody-gives-way  is full when it is full
 BROKEN=no-reserve    writes until the disk is really full
+BROKEN=looks-in-the-loop  lets all sessions wait while it looks into a message
 BROKEN=none          keeps it
 
 With CHECKPOINT_PAGES the log is folded into the database so often; DRAIN_SECONDS is the patience
@@ -20,8 +21,10 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from appliance.policy import attachments, mime_shape
 from appliance.relay import main, session
 from appliance.spool import database
 from appliance.spool.bodies import RealDisk
@@ -85,6 +88,16 @@ def keep_no_reserve() -> None:
     Spool.has_room = lambda self, wanted_bytes, reserve_bytes: True  # type: ignore[method-assign]
 
 
+def look_in_the_loop() -> None:
+    """What is heavy is done beside no one."""
+
+    async def at_once(work: Callable[..., Any], *words: Any) -> Any:
+        return work(*words)
+
+    for module in (attachments, mime_shape):
+        module.asyncio = SimpleNamespace(to_thread=at_once)  # type: ignore[attr-defined]
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "early-250": say_250_early,
     "no-flush": do_not_flush,
@@ -92,6 +105,7 @@ WAYS: dict[str, Callable[[], None]] = {
     "no-folder-flush": do_not_flush_folders,
     "nobody-gives-way": let_nobody_give_way,
     "no-reserve": keep_no_reserve,
+    "looks-in-the-loop": look_in_the_loop,
     "none": lambda: None,
 }
 
