@@ -61,7 +61,9 @@ class Rules:
     def trusts(self, address: str) -> bool:
         """Whether an IP address is in a trusted network; IPv4 inside IPv6 counts as IPv4."""
         ip = ip_of(address)
-        return ip is not None and any(ip.version == net.version and ip in net for net in self.trusted_networks)
+        if ip is None:
+            return False
+        return any(ip.version == net.version and ip in net for net in self.trusted_networks)
 
 
 def keeps_mailboxes(settings: Settings) -> bool:

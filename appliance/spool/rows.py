@@ -53,7 +53,7 @@ def insert(batch: Batch, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
     _insert_rows(
         batch.db,
         _NEW_RECIPIENT,
-        [_recipient_row(n, of, message, to) for n, (of, message, to, _) in enumerate(numbered, entry)],
+        [_recipient_row(n, of, one, to) for n, (of, one, to, _) in enumerate(numbered, entry)],
     )
     waiting: dict[int, list[QueuedRecipient]] = {first + n: [] for n in range(len(messages))}
     for number, (of, _, recipient, _) in enumerate(numbered, entry):
@@ -68,9 +68,7 @@ _NEW_MESSAGE = (
     "messages (queue_id, received_at, size, direction, mail_from, smtputf8, eight_bit, ret, envid,"
     " client, helo, trace, skip, held, no_reports, body_file, body)"
 )
-_NEW_ENTRY = (
-    "ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate, steps)"
-)
+_NEW_ENTRY = "ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate, steps)"
 _NEW_RECIPIENT = (
     "recipients (id, message_id, address, domain, notify, orcpt, state, next_attempt_at)"
 )
@@ -270,8 +268,12 @@ def due(
     limit: int,
     skip_domains: Sequence[str],
     skip: Collection[int],
+    body_bytes: int = 0,
 ) -> list[QueuedMessage]:
-    """Messages with those of their recipients that are due and not skipped."""
+    """Messages with those of their recipients that are due and not skipped.
+
+    Small bodies come along where it is the first try, `body_bytes` of them in all.
+    """
     found = db.execute(
         "SELECT message_id, id, address, notify, orcpt, attempts FROM recipients"
         " WHERE next_attempt_at <= ? AND domain NOT IN (SELECT value FROM json_each(?))"
@@ -283,11 +285,14 @@ def due(
     for message_id, *rest in itertools.islice(fresh, limit):
         by_message.setdefault(message_id, []).append(_recipient(*rest))
     found.close()
-    return [
-        message
-        for message_id, recipients in by_message.items()
-        if (message := load(db, message_id, tuple(recipients))) is not None
-    ]
+    messages: list[QueuedMessage] = []
+    for message_id, recipients in by_message.items():
+        room = 0 if any(entry.attempts for entry in recipients) else body_bytes
+        message = load(db, message_id, tuple(recipients), body_up_to=room)
+        if message is not None:
+            messages.append(message)
+            body_bytes -= len(message.body or b"")
+    return messages
 
 
 def _recipient(number: int, address: str, notify: str, orcpt: str, tries: int) -> QueuedRecipient:
@@ -296,18 +301,23 @@ def _recipient(number: int, address: str, notify: str, orcpt: str, tries: int) -
 
 
 def load(
-    db: sqlite3.Connection, message_id: int, recipients: tuple[QueuedRecipient, ...]
+    db: sqlite3.Connection,
+    message_id: int,
+    recipients: tuple[QueuedRecipient, ...],
+    *,
+    body_up_to: int = 0,
 ) -> QueuedMessage | None:
-    """A message without its body; None when it is gone."""
+    """A message, with its body if that is no larger; None when it is gone."""
     row: Sequence[Any] | None = db.execute(
         "SELECT queue_id, received_at, size, delay_notified, mail_from, smtputf8, eight_bit, ret,"
-        " envid, trace, skip, body_file, no_reports FROM messages WHERE id = ?",
-        (message_id,),
+        " envid, trace, skip, body_file, no_reports, CASE WHEN size <= ? THEN body END"
+        " FROM messages WHERE id = ?",
+        (body_up_to, message_id),
     ).fetchone()
     if row is None:
         return None
     queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, *rest = row
-    trace, skip, file, no_reports = rest
+    trace, skip, file, no_reports, body = rest
     envelope = Envelope(
         None if mail_from is None else address_from_text(mail_from),
         tuple(entry.recipient for entry in recipients),
@@ -325,6 +335,7 @@ def load(
         trace=trace,
         skip=skip,
         body_file=file,
+        body=body,
         delay_notified=bool(notified),
         no_reports=bool(no_reports),
         recipients=recipients,

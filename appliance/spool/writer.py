@@ -36,8 +36,19 @@ class Batch:
     bodies: Path
     unlink_after: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)  # queue ids put in by this batch
+    _together: "dict[Together, list[Any]]" = field(default_factory=dict)
+
+    def together(self, work: "Together", item: object) -> None:
+        """Have `work` run once for all items of the batch, when its other jobs have run."""
+        self._together.setdefault(work, []).append(item)
+
+    def finish(self) -> None:
+        """Run what was put off."""
+        for work, items in self._together.items():
+            work(self, items)
 
 
+Together = Callable[[Batch, list[Any]], None]
 Insert = Callable[[Batch, Sequence[NewMessage]], list[QueuedMessage]]
 
 
@@ -58,7 +69,8 @@ class Writer:
         self._bodies = bodies
         self._disk = disk
         self._insert = insert
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._fresh: list[_Job] = []  # of this turn of the loop
         opened = database.open_for_writing(path)
         self._db: sqlite3.Connection | None = opened
         self._withdrawn: list[str] = []
@@ -98,11 +110,20 @@ class Writer:
         return self._put(_Job(None, messages, self._loop.create_future(), flush_bodies, then))
 
     def _put(self, job: _Job) -> "asyncio.Future[Any]":
-        self._jobs.put(job)
+        if not self._fresh:
+            self._loop.call_soon(self._hand_over)
+        self._fresh.append(job)
         return job.future
+
+    def _hand_over(self) -> None:
+        """Give the thread what came in one turn of the loop, all at once: it is woken once."""
+        if self._fresh:
+            self._jobs.put(self._fresh)
+            self._fresh = []
 
     async def close(self) -> None:
         """Finish what is waiting and close."""
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -121,12 +142,12 @@ class Writer:
         """Wait for a job, then take whatever else is there."""
         batch: list[_Job] = []
         try:
-            job = self._jobs.get(timeout=SECONDS_BETWEEN_REOPENINGS if self._db is None else None)
-            while job is not None:
-                batch.append(job)
+            jobs = self._jobs.get(timeout=SECONDS_BETWEEN_REOPENINGS if self._db is None else None)
+            while jobs is not None:
+                batch += jobs
                 if len(batch) >= MAX_BATCH:
                     return batch, False
-                job = self._jobs.get_nowait()
+                jobs = self._jobs.get_nowait()
         except queue.Empty:
             return batch, False
         return batch, True
@@ -155,6 +176,7 @@ class Writer:
             (job, job.apply(batch) if job.apply else list(islice(queued, len(job.messages))))
             for job in jobs
         ]
+        batch.finish()
         if any(job.flush_bodies for job in jobs):
             self._disk.flush_folder(self._bodies)
         self._disk.before_commit()
