@@ -33,6 +33,7 @@ from appliance.steward.arguments import (
     settings_object,
     whole_number,
 )
+from appliance.steward.box import BoxActions
 from appliance.steward.signing import SigningDesk
 
 
@@ -59,6 +60,7 @@ class Steward:
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
         self.accounts = AccountActions(place, store, clock)
+        self._box = BoxActions(place, clock)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -95,6 +97,7 @@ class Steward:
             "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
+            **self._box.table(),
             **self.accounts.table(),
         }
 
