@@ -60,7 +60,7 @@ class Steward:
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
         self.accounts = AccountActions(place, store, clock)
-        self._box = BoxActions(place, clock)
+        self._box = BoxActions(place, clock, restart)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -246,7 +246,7 @@ class Steward:
     def reboot(self, progress: Progress, who: Who) -> Any:
         if self._place.dev:
             raise Refused.because("steward.reboot", "This is a checkout; there is no box to start.")
-        run((SYSTEMCTL, "--no-block", "reboot"), timeout_seconds=30)
+        restart()
         return {}
 
     def _bring(
@@ -290,3 +290,8 @@ class Steward:
             )
             new_revision, changed = stored[0]
             return {"revision": new_revision, "changed": list(changed)}
+
+
+def restart() -> None:
+    """Restart the machine, soon."""
+    run((SYSTEMCTL, "--no-block", "reboot"), timeout_seconds=30)

@@ -1,16 +1,14 @@
 """`box.identify`, `box.reset`: what a person standing before the box has to do with it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from appliance.base.clock import Clock
 from appliance.base.files import remove_file, replace_file
 from appliance.base.finding import Refused
-from appliance.base.run import run
 from appliance.render.apply import Progress
 from appliance.render.facts import Place
-from appliance.render.programs import SYSTEMCTL
 from appliance.steward.action import Action, Who
 from appliance.steward.arguments import Argument, boolean
 from appliance.upkeep import resets
@@ -21,9 +19,10 @@ IDENTIFY_SECONDS = 300.0
 class BoxActions:
     """The actions on the box at `place` as a thing one can touch."""
 
-    def __init__(self, place: Place, clock: Clock) -> None:
+    def __init__(self, place: Place, clock: Clock, restart: Callable[[], None]) -> None:
         self._place = place
         self._clock = clock
+        self._restart = restart
 
     def table(self) -> Mapping[str, Action]:
         """The verbs."""
@@ -51,7 +50,7 @@ class BoxActions:
         if self._place.dev:
             raise Refused.because("box.reset", "This is a checkout; there is no box to reset.")
         resets.request(self._place.data, what)
-        run((SYSTEMCTL, "--no-block", "reboot"), timeout_seconds=30)
+        self._restart()
         return {"what": str(what)}
 
 

@@ -31,6 +31,7 @@ UNCONFINED = {
     "pennypost-console.service",
     "pennypost-certificate.service",
     "pennypost-grow.service",
+    "pennypost-panel-text.service",
     "pennypost-preseed.service",
     "pennypost-slots.service",
     "pennypost-zram.service",
