@@ -16,10 +16,11 @@ from appliance.base import control, sd
 from appliance.base.clock import Clock, SystemClock
 from appliance.base.finding import PennypostError
 from hw import board as boards
+from hw.bays import Bays
 from hw.buttons import RESET_KEYS, Buttons, Key
 from hw.hold import Hold
 from hw.model import Board
-from hw.panel import Bays, BoardPanel
+from hw.panel import BoardPanel
 from hw.patterns import BoxState, Stage, in_a_word
 from hw.state import Looker
 
@@ -59,7 +60,6 @@ class Daemon:
     hold: Hold = field(default_factory=Hold)
     state: BoxState = field(default_factory=lambda: BoxState(starting=True))
     _said: str = ""
-    _marked: Path | None = None
 
     def turn(self) -> None:
         """Hear what was pressed, look, show."""
@@ -77,7 +77,7 @@ class Daemon:
         """Bring a state to LEDs, bays and consoles."""
         self.state = state
         self.panel.bring(state)
-        self._mark_bay()
+        self.bays.bring(self.looker.marks())
         said = in_a_word(state)
         if said != self._said:
             self._said = said
@@ -111,20 +111,6 @@ class Daemon:
             _log.info(
                 "the button was pressed: the box can be claimed without its code for two minutes"
             )
-
-    def _mark_bay(self) -> None:
-        """The fault LED of an enclosure's slot follows the disk that sits in it."""
-        disk = self.looker.failing_disk()
-        slot = self.bays.slot_of(disk) if disk else None
-        if slot == self._marked:
-            return
-        for one, fault in ((self._marked, False), (slot, True)):
-            if one is not None:
-                try:
-                    self.bays.mark(one, fault=fault)
-                except OSError as error:
-                    _log.warning("the LED of bay %s cannot be driven: %s", one.name, error)
-        self._marked = slot
 
 
 def _write(path: Path, said: str) -> None:

@@ -107,24 +107,3 @@ def device_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(name for name in names if not name.startswith("input")))
     except OSError:
         return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Bays:
-    """LEDs of an enclosure (SES): /sys/class/enclosure/<enclosure>/<slot>/{locate,fault}.
-
-    The slot is found by the disk that sits in it, so no board file is needed.
-    """
-
-    folder: Path = Path("/sys/class/enclosure")
-
-    def slot_of(self, block_device: str) -> Path | None:
-        """The slot of a disk such as `sdb`; None when it sits in no enclosure."""
-        found = self.folder.glob(f"*/*/device/block/{block_device}")
-        return next((path.parent.parent.parent for path in found), None)
-
-    def mark(self, slot: Path, *, locate: bool | None = None, fault: bool | None = None) -> None:
-        """Switch the LEDs of a slot; None leaves one as it is. Raises OSError."""
-        for name, on in (("locate", locate), ("fault", fault)):
-            if on is not None:
-                (slot / name).write_text("1" if on else "0")

@@ -3,7 +3,8 @@ pulse, and systemd's one word for the whole.
 
     RUN/rendered/relay.on   the box has an owner          RUN/rendered/mail.on  mail is switched on
     RUN/identify            {"until": monotonic seconds}
-    RUN/maildisk.json       {"state": "none|ready|missing|...", ...}; absent: no such disk
+    RUN/maildisk.json       {"state": "none|ready|missing|...", "device": "/dev/sdb"}; absent: none
+    RUN/locate.json         {"device": "/dev/sdb", "until": ...}: the bay that is to blink
     RUN/update.json         there is one while an update is put in
 
 A file that is absent, or half written, or not understood, is the quiet state. Nothing here
@@ -20,6 +21,7 @@ from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.finding import PennypostError
 from appliance.base.run import run
+from hw.bays import Mark
 from hw.patterns import BoxState, Mail, MailDisk
 
 SYSTEMCTL = "/usr/bin/systemctl"
@@ -119,11 +121,16 @@ class Looker:
         until = _json(self.run_folder / "identify").get("until")
         return isinstance(until, int | float) and now < until
 
-    def failing_disk(self) -> str:
-        """The kernel's present name of a mail disk at fault (`sdb`); empty when there is none."""
-        raw = _json(self.run_folder / "maildisk.json")
-        fault = DISK_STATES.get(str(raw.get("state"))) is MailDisk.FAULT
-        return Path(str(raw.get("device", ""))).name if fault else ""
+    def marks(self) -> frozenset[Mark]:
+        """The bays to mark: that of a mail disk at fault, and that of a disk to be found."""
+        disk, sought = (_json(self.run_folder / f"{name}.json") for name in ("maildisk", "locate"))
+        until = sought.get("until")
+        found = set()
+        if DISK_STATES.get(str(disk.get("state"))) is MailDisk.FAULT and disk.get("device"):
+            found.add(Mark(Path(str(disk["device"])).name, "fault"))
+        if isinstance(until, int | float) and self.clock.monotonic() < until:
+            found.add(Mark(Path(str(sought.get("device"))).name, "locate"))
+        return frozenset(found)
 
 
 def of_word(word: str) -> BoxState:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from appliance.base.clock import FakeClock
+from hw.bays import Bays
 from hw.board import FOLDER, load
 from hw.buttons import EVENT, Buttons
 from hw.fake import FakeBus, fake_led
 from hw.main import Daemon, find_board
 from hw.model import Board, Led, Role
-from hw.panel import Bays, BoardPanel, device_names
+from hw.panel import BoardPanel, device_names
 from hw.patterns import BROKEN, STEADY, BoxState, Mail, MailDisk
 from hw.state import PULSE_SECONDS, Looker, of_word
 
@@ -49,7 +50,7 @@ class Bench:
             self.clock,
             ask=self.order,
             text=folder / "text" / "status",
-            bays=Bays(folder / "enclosure"),
+            bays=Bays(folder / "enclosure", folder / "bays"),
         )
 
     def order(self, verb: str, args: Mapping[str, object]) -> bool:
@@ -255,14 +256,20 @@ def test_the_bay_of_a_failing_disk_is_lit_and_dark_again(bench: Bench, tmp_path:
     (slot / "device" / "block" / "sdb").mkdir(parents=True)
     for name in ("locate", "fault"):
         (slot / name).write_text("0")
-    disk = bench.run / "maildisk.json"
+    disk, wishes = bench.run / "maildisk.json", bench.daemon.bays.wishes
     disk.write_text(json.dumps({"state": "failing", "device": "/dev/sdb"}))
     bench.daemon.show_now()
     assert (slot / "fault").read_text() == "1"
     assert bench.daemon.state.disk is MailDisk.FAULT
+    until = bench.clock.monotonic() + 60
+    (bench.run / "locate.json").write_text(json.dumps({"device": "/dev/sdc", "until": until}))
+    bench.daemon.show_now()
+    assert wishes.read_text() == "sdc locate\n", "no enclosure knows it: ledctl may"
     disk.write_text(json.dumps({"state": "ready", "device": "/dev/sdb"}))
+    bench.clock.advance(60)
     bench.daemon.show_now()
     assert ((slot / "fault").read_text(), (slot / "locate").read_text()) == ("0", "0")
+    assert wishes.read_text() == ""
 
 
 def test_an_own_board_file_goes_first_and_a_broken_one_is_said(
