@@ -26,8 +26,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from appliance.policy import attachments, mime_shape
 from appliance.base.clock import SystemClock
+from appliance.policy import attachments, mime_shape
 from appliance.relay import main, session
 from appliance.spool import database
 from appliance.spool.bodies import RealDisk
@@ -100,6 +100,8 @@ def look_in_the_loop() -> None:
 
     for module in (attachments, mime_shape):
         module.asyncio = SimpleNamespace(to_thread=at_once)  # type: ignore[attr-defined]
+
+
 def leak() -> None:
     """Goes unnoticed for a day."""
 
