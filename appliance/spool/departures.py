@@ -40,7 +40,9 @@ def put_down(batch: Batch, left: Sequence[Departure]) -> None:
     """Attempts and fates into the ledger; messages with nobody left to reach leave the queue."""
     db = batch.db
     outcomes = [(parcel.at, outcome) for parcel in left for outcome in parcel.outcomes]
-    found = json.dumps([(o.recipient_id, at, o.say, o.reply, o.host, o.route) for at, o in outcomes])
+    found = json.dumps(
+        [(o.recipient_id, at, o.say, o.reply, o.host, o.route) for at, o in outcomes]
+    )
     db.execute(
         "INSERT INTO attempts (ledger_id, at, state, say, reply, host, route)"
         f" SELECT id, at, '{State.DELIVERED}', say, reply, host, route FROM ({_OUTCOMES})",
@@ -59,9 +61,7 @@ def put_down(batch: Batch, left: Sequence[Departure]) -> None:
     rows.remove(batch, *(messages - staying))
 
 
-def _with_others(
-    batch: Batch, messages: Collection[int], delivered: Sequence[int]
-) -> Collection[int]:
+def _with_others(batch: Batch, messages: Collection[int], delivered: Sequence[int]) -> set[int]:
     """Those of the messages that have recipients still to be reached."""
     return {
         number

@@ -47,7 +47,7 @@ class Spool:
         self._clock = clock
         self._disk = disk
         self._path = folder / "spool.db"
-        self._writer = Writer(self._path, self.bodies, disk)
+        self._writer = Writer(self._path, self.bodies, disk, rows.insert)
         self._for_delivery = Reader(self._path)
         self._for_pages = Reader(self._path)
         self._for_upkeep = Reader(self._path)
@@ -119,11 +119,7 @@ class Spool:
     def _submit(
         self, messages: Sequence[NewMessage], *, flush_bodies: bool
     ) -> "asyncio.Future[list[QueuedMessage]]":
-        return self._writer.submit(
-            lambda batch: [rows.insert(batch, message) for message in messages],
-            flush_bodies=flush_bodies,
-            then=self._announce,
-        )
+        return self._writer.put(messages, flush_bodies=flush_bodies, then=self._announce)
 
     def _announce(self, queued: list[QueuedMessage]) -> None:
         for message in queued:
@@ -261,7 +257,7 @@ class Spool:
 
         def apply(batch: Batch) -> list[QueuedMessage]:
             there = rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
-            return [rows.insert(batch, report) for report in reports] if there else []
+            return rows.insert(batch, reports) if there else []
 
         queued = await self._writer.submit(apply)
         for report in queued:

@@ -57,6 +57,13 @@ def test_the_answer_is_german_where_the_page_is(box: WebBox, owner: Visitor) -> 
     page = owner.get("/trace/?who=sender").text
     assert "Wo ist meine Post?" in page
     assert "Vergeblich versucht: Die Verbindung ist abgebrochen." in page
+    box.relay.traced = [
+        item("put off", station="greylist", say="known signer a.example",
+             steps=[["spf", "spf: note", "a.example publishes no SPF record"]]),
+    ]  # fmt: skip
+    page += owner.get("/trace/?who=sender").text
+    assert "spf: Vermerk. a.example veröffentlicht keinen SPF-Eintrag" in page
+    assert "hat entschieden: bekannter Unterzeichner a.example" in page
     assert "Sie müssen nichts tun: Die Box versucht es von selbst wieder." in page
 
 
