@@ -16,6 +16,7 @@ from appliance.policy import dkim
 from appliance.policy.dkim import SigningKey
 from appliance.relay import signing_desk
 from appliance.relay.signing_desk import SigningDesk
+from tests.support.relay_process import ROOT
 from tests.support.signing import ed25519_key, rsa_key
 
 HEAD, BODY = b"From: a@example.com\r\nSubject: hello\r\n", b"a letter  \r\nof two lines\r\n\r\n"
@@ -38,9 +39,16 @@ async def opened(given: dict[str, tuple[SigningKey, ...]]) -> AsyncIterator[Sign
 
 async def until_it_signs(desk: SigningDesk, given: dict[str, tuple[SigningKey, ...]]) -> bytes:
     async with asyncio.timeout(30):
-        while (fields := await desk.sign(HEAD, BODY, given["example.com"], AT)) is None:
+        while True:
+            fields = await desk.sign(HEAD, BODY, given["example.com"], AT)
+            if fields is not None:
+                return fields
             await asyncio.sleep(0.01)
-    return fields
+
+
+@pytest.fixture(autouse=True)
+def _the_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 pytestmark = pytest.mark.skipif(
