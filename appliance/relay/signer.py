@@ -12,7 +12,6 @@ with the lengths of its parts. The process ends with the socket, so it never out
 import json
 import socket
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -84,4 +83,4 @@ def _exactly(asked: BinaryIO, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
