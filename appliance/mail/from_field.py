@@ -96,14 +96,18 @@ def mailboxes(head: bytes, field: str = "From") -> Mailboxes:
 def _separated(parts: list[_Piece]) -> list[list[_Piece]]:
     """The pieces of each mailbox of a list; a comma before any address belongs to a name."""
     boxes: list[list[_Piece]] = [[]]
+    complete = False  # the last box has its address
     for kind, inner in parts:
         first, *rest = inner.split(",") if kind == "word" else [inner]
         boxes[-1].append((kind, first))
+        complete = complete or _has_address(kind, first)
         for text in rest:
-            if any(_has_address(kind, inner) for kind, inner in boxes[-1]):
+            if complete:
                 boxes.append([("word", text)])
+                complete = False
             else:
                 boxes[-1].append(("word", f",{text}"))
+            complete = complete or _has_address("word", text)
     return [box for box in boxes if any(inner.strip(" \t,") for _, inner in box)]
 
 

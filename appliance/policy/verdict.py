@@ -49,7 +49,7 @@ class Stage(Enum):
 class Station(StrEnum):
     """The filtering scheme's stations (FEATURES F1); pages, trace and simulator use these names."""
 
-    __hash__ = str.__hash__  # as for Stage
+    __hash__ = str.__hash__  # type: ignore[assignment]  # as for Stage
 
     LIMITS = "limits"
     SANITY = "sanity"
@@ -91,7 +91,7 @@ _NUMBERS = {
 class Action(StrEnum):
     """What is to be done."""
 
-    __hash__ = str.__hash__  # as for Stage
+    __hash__ = str.__hash__  # type: ignore[assignment]  # as for Stage
 
     ACCEPT = "accept"
     NOTE = "note"  # go on; the line goes into the trace

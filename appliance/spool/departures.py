@@ -61,9 +61,7 @@ def put_down(batch: Batch, left: Sequence[Departure]) -> None:
     rows.remove(batch, *(messages - staying))
 
 
-def _with_others(
-    batch: Batch, messages: Collection[int], delivered: Sequence[int]
-) -> Collection[int]:
+def _with_others(batch: Batch, messages: Collection[int], delivered: Sequence[int]) -> set[int]:
     """Those of the messages that have recipients still to be reached."""
     return {
         number
