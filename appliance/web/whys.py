@@ -144,7 +144,7 @@ PATTERNS: tuple[str, ...] = (
     # Content
     N_("fields with the names of the filter's own were taken out"),
     N_("not judged: %(why)s"),
-    N_("larger than what is scanned"),
+    N_("larger than the %(number)s MB that are scanned"),
     N_("score %(number)s"),
     N_("mark"),
     N_("junk"),

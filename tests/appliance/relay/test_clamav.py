@@ -1,6 +1,7 @@
 """The whole way to ClamAV: a real relay, a real rspamd behind it, a real clamd behind that."""
 
 import io
+import random
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -125,6 +126,27 @@ def test_what_is_clean_passes_without_a_word(
 def test_gtube_does_not_carry_a_virus_past(tmp_path: Path, settings: dict[str, Any]) -> None:
     with RelayBox(tmp_path, settings, deliver=False) as box:
         assert sent(box, with_file(EICAR).replace(b"see there", GTUBE)).code == 550
+
+
+def test_a_message_larger_than_what_is_scanned_says_so_in_header_trace_and_ledger(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with RelayBox(tmp_path, {**settings, "content.scan_bytes": 2**20}, deliver=False) as box:
+        content = with_file(EICAR).replace(b"see there", b"see there\r\n" * 100_000)
+        assert sent(box, content).code == 250
+        head, why = header(box, content), "larger than the 1 MB that are scanned"
+        assert f"X-Spam-Status: unknown, not judged ({why})\r\n" in head
+        assert f"X-Virus-Status: unknown, not looked at ({why})\r\n" in head
+        assert ["spam", "spam: note", f"not judged: {why}"] in steps(box)
+        assert ["virus", "virus: note", f"not looked at: {why}"] in steps(box)
+
+
+def test_a_large_message_is_looked_through_up_to_the_limit(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with RelayBox(tmp_path, settings, deliver=False) as box:
+        content = with_file(random.Random(1).randbytes(5_000_000) + OWN_STRING)
+        assert sent(box, content).code == 550
 
 
 def test_without_clamd_mail_goes_on_and_header_trace_and_state_say_that_nobody_looked(

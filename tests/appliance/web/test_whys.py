@@ -93,6 +93,10 @@ def test_the_reasons_of_all_checks_are_in_the_table() -> None:
             "Given up after 5 days. Last reason: The connection broke off.",
             "Nach 5 Tagen aufgegeben. Letzter Grund: Die Verbindung ist abgebrochen.",
         ),
+        (
+            "not looked at: larger than the 10 MB that are scanned",
+            "nicht angesehen: größer als die 10 MB, die geprüft werden",
+        ),
         ("The connection broke off.", "Die Verbindung ist abgebrochen."),
         ("written by another version", "written by another version"),
         ("", ""),
