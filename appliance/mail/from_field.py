@@ -28,6 +28,11 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ENCODED = re.compile(r"=\?[^?\s]*\?[bBqQ]\?[^?]*\?=")
 _NAME = re.compile(rb"[!-9;-~]+[ \t]*\Z")
 _LETTERS = re.compile(rb"[^a-z0-9-]")
+# A head as nearly all are: names of letters, digits and hyphens, nothing bare, no NUL.
+_ORDINARY_HEAD = re.compile(
+    rb"(?:[A-Za-z0-9-]++:[^\r\n\0]*+\r\n(?:[ \t]++[^ \t\r\n\0][^\r\n\0]*+\r\n)*+)++\Z"
+)
+_FROM_LINE = re.compile(rb"^from:([^\r\n]*)\r\n([ \t]?)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ _Piece = tuple[str, str]  # kind and text, see `_parts`
 def from_domains(head: bytes) -> FromField:
     """Read the From field of a head. Never raises; linear in the size of the head."""
     try:
-        return FromField((_mailbox(_only_field(head)),))
+        found = _at_a_glance(head)
+        return FromField((_mailbox(_only_field(head) if found is None else found),))
     except _Trouble as trouble:
         return FromField((), str(trouble))
 
@@ -119,6 +125,21 @@ def _shown(parts: list[_Piece]) -> Iterator[str]:
 def _is_name(parts: list[_Piece]) -> bool:
     """Whether the words are a name, for the address has brackets."""
     return any(kind == "<" for kind, _ in parts)
+
+
+def _at_a_glance(head: bytes) -> str | None:
+    """What `_only_field` would say of an ordinary head with one From field in one line; None for
+    all others."""
+    if not _ORDINARY_HEAD.match(head):
+        return None
+    found = _FROM_LINE.findall(head)
+    if len(found) != 1 or found[0][1] or len(found[0][0]) > MAX_FROM_OCTETS:
+        return None
+    try:
+        text: str = found[0][0].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(text) else text.strip(" \t")
 
 
 def _only_field(head: bytes, field: str = "From") -> str:

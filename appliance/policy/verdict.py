@@ -37,6 +37,8 @@ class Port(StrEnum):
 class Stage(Enum):
     """When in the session a check runs."""
 
+    __hash__ = object.__hash__  # an enum's own is written in Python, and counts at this rate
+
     CONNECT = "connect"
     MAIL = "mail"
     RCPT = "rcpt"
@@ -46,6 +48,8 @@ class Stage(Enum):
 
 class Station(StrEnum):
     """The filtering scheme's stations (FEATURES F1); pages, trace and simulator use these names."""
+
+    __hash__ = str.__hash__  # type: ignore[assignment]  # as for Stage
 
     LIMITS = "limits"
     SANITY = "sanity"
@@ -86,6 +90,8 @@ _NUMBERS = {
 
 class Action(StrEnum):
     """What is to be done."""
+
+    __hash__ = str.__hash__  # type: ignore[assignment]  # as for Stage
 
     ACCEPT = "accept"
     NOTE = "note"  # go on; the line goes into the trace
@@ -321,4 +327,8 @@ def note(check: str, why: str) -> Verdict:
 def steps_to_json(steps: Iterable[Step]) -> str:
     """The trace as the ledger keeps it; empty when there is nothing to keep."""
     rows = [[step.station, step.result, step.why] for step in steps]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")) if rows else ""
+    return _to_json(rows) if rows else ""
+
+
+# Made once: json.dumps makes an encoder each time when it is asked for another form than its own.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

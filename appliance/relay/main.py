@@ -176,7 +176,7 @@ async def run(arguments: argparse.Namespace) -> None:
     worker.start()
     orders = Control(shop, listener, worker, daemon.reload, daemon.read_people)
     server = await control.serve(
-        orders.handlers(),
+        control.only(orders.handlers(), _uids("pp-panel"), {"pulse"}),
         path=arguments.run / "relay.sock",
         sock=next(iter(passed.get("control", [])), None),
         allowed_uids=_callers(),
@@ -289,11 +289,16 @@ def _sockets(
 
 
 def _callers() -> set[int]:
-    """Who may give orders: root, the web pages, and (in development) ourselves."""
-    found = {0, os.getuid()}
-    with contextlib.suppress(KeyError):
-        found.add(pwd.getpwnam("pp-web").pw_uid)
-    return found
+    """Who may ask: root, the web pages, (in development) ourselves; the panel for its pulse."""
+    return {0, os.getuid()} | _uids("pp-web") | _uids("pp-panel")
+
+
+def _uids(user: str) -> set[int]:
+    """The number of a user of the box; none in a checkout."""
+    try:
+        return {pwd.getpwnam(user).pw_uid}
+    except KeyError:
+        return set()
 
 
 def _is_dev(arguments: argparse.Namespace) -> bool:
