@@ -3,6 +3,8 @@ real key, a real name server."""
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +109,23 @@ def test_a_strangers_signature_teaches_nothing(box: RelayBox, clock: FakeClock) 
     clock.advance(200)
     assert codes(box, HOME, key=THIEF)[0] == 250
     assert codes(box, SECOND, key=THIEF) == (450, "4.7.1")
+
+
+@pytest.mark.full
+def test_the_simulator_agrees_about_random_letters(box: RelayBox, clock: FakeClock) -> None:
+    dice, seen = random.Random(11), Counter[int]()
+    for _ in range(200):
+        clock.advance(dice.choice((0, 1, 100, 200, 90_000)))
+        answer = send(  # which asks the simulator first
+            box,
+            dice.choice((HOME, SECOND, THIRD, FORGER)),
+            key=dice.choice((KEY, KEY, THIEF, None)),
+            to=(dice.choice(("b@example.org", "c@example.org")),),
+            sender=dice.choice((SENDER, SENDER, "a@thief.example", "")),
+        )
+        seen[answer.code] += 1
+    assert set(seen) == {250, 450, 451}, seen
+    assert min(seen.values()) >= 10, seen
 
 
 @pytest.mark.full
