@@ -23,7 +23,7 @@ from appliance.base.files import replace_file
 from appliance.base.finding import PennypostError
 from appliance.render.effects import answers_smtp, answers_web
 from hw.fake import FakePanel
-from hw.panel import BoxState, patterns
+from hw.patterns import BoxState, Mail, patterns
 
 START_SECONDS = 60
 STOP_SECONDS = 40  # the relay lets running transactions end
@@ -212,8 +212,8 @@ class Supervisor:
         panel, shown = FakePanel(), ""
         while True:
             state = await asyncio.to_thread(self._box_state)
-            for function, pattern in patterns(state).items():
-                panel.show(function, pattern)
+            for role, pattern in patterns(state).items():
+                panel.show(role, pattern)
             if panel.text() != shown:
                 shown = panel.text()
                 print(f"board: {shown}", flush=True)
@@ -227,11 +227,12 @@ class Supervisor:
         except PennypostError:
             return BoxState(failing=True)
         relay = services["relay"]
+        runs = Mail.FLOWS if relay["state"] == "running" else Mail.DOWN
         return BoxState(
             claimed=claimed,
             failing=any(s["state"] == "failing" for s in services.values()),
-            mail_wanted=bool(relay["wanted"]),
-            mail_running=relay["state"] == "running",
+            attention=claimed and not relay["wanted"],
+            mail=runs if relay["wanted"] else Mail.OFF,
         )
 
     async def _pause(self, seconds: float) -> None:

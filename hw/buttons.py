@@ -7,11 +7,11 @@ may come and go; the folder is looked through again and again.
 import os
 import selectors
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 DEVICES = Path("/dev/input")
-RESCAN_SECONDS = 2.0
 # linux/input-event-codes.h. No keyboard for typing has them.
 RESET_KEYS = frozenset(
     {
@@ -23,15 +23,27 @@ RESET_KEYS = frozenset(
 # struct input_event of a 64-bit kernel: time (two longs), type, code, value.
 EVENT = struct.Struct("llHHi")
 _EV_KEY = 1
-_PRESSED = 1  # 0 is released, 2 is held
+_DOWN, _UP = 1, 0  # 2 is "still held"
 
 
-def pressed_keys(data: bytes) -> Iterator[int]:
-    """The codes of the keys that went down in whole events read from a device."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key went down, or up; or its device went away while nobody knows how it stands."""
+
+    code: int
+    down: bool = False
+    lost: bool = False
+
+
+LOST = Key(code=0, lost=True)
+
+
+def keys_of(data: bytes) -> Iterator[Key]:
+    """The keys that went down or up in whole events read from a device."""
     for at in range(0, len(data) - EVENT.size + 1, EVENT.size):
         _, _, kind, code, value = EVENT.unpack_from(data, at)
-        if kind == _EV_KEY and value == _PRESSED:
-            yield code
+        if kind == _EV_KEY and value in (_DOWN, _UP):
+            yield Key(code, down=value == _DOWN)
 
 
 class Buttons:
@@ -54,14 +66,14 @@ class Buttons:
             self._open[path.name] = fd
             self._selector.register(fd, selectors.EVENT_READ, path.name)
 
-    def wait(self, seconds: float) -> tuple[int, ...]:
-        """The keys that were pressed within so many seconds; returns as soon as there are any."""
-        found: list[int] = []
+    def wait(self, seconds: float) -> tuple[Key, ...]:
+        """What was pressed or let go within so many seconds; returns as soon as there is any."""
+        found: list[Key] = []
         for key, _ in self._selector.select(seconds):
             found += self._read(key.fd, key.data)
         return tuple(found)
 
-    def _read(self, fd: int, name: str) -> Iterable[int]:
+    def _read(self, fd: int, name: str) -> Iterable[Key]:
         try:
             data = os.read(fd, EVENT.size * 64)
         except BlockingIOError:
@@ -72,18 +84,11 @@ class Buttons:
             self._selector.unregister(fd)
             os.close(fd)
             del self._open[name]
-        return tuple(pressed_keys(data))
+            return (LOST,)
+        return tuple(keys_of(data))
 
     def close(self) -> None:
         for fd in self._open.values():
             os.close(fd)
         self._open.clear()
         self._selector.close()
-
-
-def watch(buttons: Buttons, pressed: Callable[[], None], *, ended: Callable[[], bool]) -> None:
-    """Call `pressed` each time a reset button goes down, until `ended` says so."""
-    while not ended():
-        buttons.rescan()
-        if RESET_KEYS & set(buttons.wait(RESCAN_SECONDS)):
-            pressed()

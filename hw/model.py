@@ -1,22 +1,35 @@
-"""The words of the hardware: boards, LEDs, what a LED shows. Standard library only."""
+"""The words of the hardware: LEDs and what they show, boards. Standard library only."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 
-class Function(StrEnum):
-    """What a LED is for; the kernel's names where it has one."""
+class Role(StrEnum):
+    """What a LED is for."""
 
     POWER = "power"
-    STATUS = "status"
+    HEALTH = "health"
     MAIL = "mail"
+    DISK = "disk"
+    UPDATE = "update"
+    IDENTIFY = "identify"
 
 
 class Colour(StrEnum):
     GREEN = "green"
     AMBER = "amber"
     RED = "red"
+    BLUE = "blue"
+    WHITE = "white"
+
+
+class Trigger(StrEnum):
+    """Rhythms that the kernel keeps by itself; the value is its name for them."""
+
+    NONE = ""
+    HEARTBEAT = "heartbeat"
+    DISK_ACTIVITY = "disk-activity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +37,14 @@ class Pattern:
     """How a LED lights: for `on_ms`, then dark for `off_ms`, again and again.
 
     Steady is on without ever off; dark is never on. One LED of several colours shows `colour`;
-    one of a single colour shows the same times in its own.
+    one of a single colour shows the same times in its own. Where the kernel drives the LED and
+    knows `trigger`, that takes the place of the times.
     """
 
     on_ms: int = 0
     off_ms: int = 0
     colour: Colour = Colour.GREEN
+    trigger: Trigger = Trigger.NONE
 
     @property
     def is_lit(self) -> bool:
@@ -43,26 +58,64 @@ class Pattern:
 DARK = Pattern()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Led:
-    """A LED of a board."""
+    """A LED of a board: one the kernel drives (`device`), or a line of a chip.
+
+    `device` is the name under /sys/class/leds, or a pattern for it (`input*`-style wildcards).
+    """
+
+    role: Role
+    colour: Colour = Colour.GREEN
+    device: str = ""
+    chip: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedChip:
+    """A LED chip on an I2C bus: the bus by its number or its name, and the one address."""
 
     name: str
-    function: Function
+    kind: str
+    bus: int | str
+    address: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bay:
+    """A place for a disk: its number as printed on the case, and the path (udev's ID_PATH)."""
+
+    number: int
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """What a board has to show with."""
+    """What a board has to show with, and to be pressed on.
+
+    `compatible` and `machines` say by what it is recognised: names of its device tree, or
+    `vendor/product` of its DMI tables; wildcards allowed. Buttons are key codes.
+    """
 
     name: str
     title: str
+    compatible: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
     leds: tuple[Led, ...] = ()
+    chips: tuple[LedChip, ...] = ()
+    bays: tuple[Bay, ...] = ()
+    reset_keys: frozenset[int] = frozenset()
+    identify_keys: frozenset[int] = frozenset()
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        return frozenset(led.role for led in self.leds)
 
 
 class Panel(Protocol):
     """Whatever shows patterns: LEDs, a fake, a line of text."""
 
-    def show(self, function: Function, pattern: Pattern) -> None:
-        """Let the LED of `function` show `pattern`; a panel without that LED does nothing."""
+    def show(self, role: Role, pattern: Pattern) -> None:
+        """Let the LED of `role` show `pattern`; a panel without that LED does nothing."""
         ...

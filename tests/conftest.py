@@ -30,6 +30,7 @@ dkim_keys.make_rsa = functools.cache(dkim_keys.make_rsa)
 ROOT = Path(__file__).resolve().parent.parent
 _COST = {"full": 1, "image": 2, "soak": 3}
 _BUILD_LIMIT_SECONDS = 2400
+_SWEEP_LIMIT_SECONDS = 7200  # of a long sweep that names no limit of its own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return max((_COST.get(mark.name, 0) for mark in item.iter_markers()), default=0)
 
     items.sort(key=cost)  # stable: files keep their order
+    for item in items:
+        if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SWEEP_LIMIT_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

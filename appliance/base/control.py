@@ -98,6 +98,22 @@ async def serve(
     return server
 
 
+def only(
+    handlers: Mapping[str, Handler], uids: Collection[int], verbs: Collection[str]
+) -> dict[str, Handler]:
+    """The same handlers, of which the callers `uids` may use `verbs` alone."""
+
+    def guarded(verb: str, handler: Handler) -> Handler:
+        async def answer(request: Request) -> JSON:
+            if request.peer.uid in uids and verb not in verbs:
+                raise Refused.because("control.who", f"{verb} is not for this user.")
+            return await handler(request)
+
+        return answer
+
+    return {verb: guarded(verb, handler) for verb, handler in handlers.items()}
+
+
 def _clear_stale(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.is_socket():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,3 +72,31 @@ def run(
             argv, f"failed with exit status {done.returncode}", done.stderr or done.stdout
         )
     return Completed(done.returncode, done.stdout, done.stderr)
+
+
+class Child:
+    """A program that runs beside us, told by a socket what to do, until that is closed."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def end(self, patience_seconds: float = 2.0) -> None:
+        """Wait for its end, which the closed socket has asked for; then make it."""
+        try:
+            self._process.wait(patience_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def begin(argv: Sequence[str], *, stdin: socket.socket) -> Child:
+    """Start `argv` with a socket as its standard input; its errors go where ours go.
+
+    Raises OSError.
+    """
+    return Child(subprocess.Popen(list(argv), stdin=stdin.fileno(), stdout=subprocess.DEVNULL))

@@ -78,6 +78,25 @@ def certificate_refresh(context: Context, args: argparse.Namespace) -> None:
     context.show(done, lambda d: "Renewed." if d["renewed"] else "Nothing was due.")
 
 
+def identify(context: Context, args: argparse.Namespace) -> None:
+    """Let the box blink, so that one finds it among others."""
+    done = context.steward("box.identify", {"on": args.switch == "on"})
+    say = f"The box blinks for {done['seconds'] / 60:.0f} minutes."
+    context.show(done, lambda d: say if d["seconds"] else "The box does not blink.")
+
+
+def reset(context: Context, args: argparse.Namespace) -> None:
+    """What the box's button does when it is held: mail is kept, the box restarts."""
+    if not args.yes:
+        raise Refused.because(
+            "box.reset", f"This resets: {args.what}.", f"If so: pennypost reset {args.what} --yes"
+        )
+    context.show(
+        context.steward("box.reset", {"what": args.what}),
+        lambda _: "The box starts again, and is reset before anything else.",
+    )
+
+
 def reboot(context: Context, args: argparse.Namespace) -> None:
     context.show(context.steward("box.reboot"), lambda _: "The box starts again.")
 

@@ -71,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     certificate = verbs.group("certificate", "the certificates of the box's own root")
     certificate.verb("refresh", box.certificate_refresh, "renew what is due")
     verbs.verb("apply", box.apply, "bring the settings into force once more")
+    identify = verbs.verb("identify", box.identify, "let the box blink, to find it")
+    identify.add_argument("switch", nargs="?", default="on", choices=("on", "off"))
+    reset = verbs.verb("reset", box.reset, "as if the button was held; mail is kept")
+    reset.add_argument("what", choices=("password", "network", "factory"))
+    reset.add_argument("--yes", action="store_true", help="do it")
     verbs.verb("reboot", box.reboot, "start the box again")
     return top
 

@@ -58,4 +58,9 @@ def _end(found: Mapping[str, Any]) -> str:
     kind = {"deliver": "", "quarantine": ", and held"}.get(
         found["disposition"], f", as {found['disposition']}"
     )
-    return "\n".join([f"Taken{kind}. It goes to:", *ways])
+    refused = [
+        f"  not {turn['command'][9:-1]}  ({turn['code']} {turn['text']})"
+        for turn in found["turns"]
+        if turn["command"].startswith("RCPT") and turn["code"] >= 400
+    ]
+    return "\n".join([f"Taken{kind}. It goes to:", *ways, *refused])

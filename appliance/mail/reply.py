@@ -67,6 +67,7 @@ NOT_AUTHENTICATED = Reply(
     550, "5.7.26", "The domain in From does not vouch for this message (DMARC)"
 )
 GREYLISTED = Reply(450, "4.7.1", "You are new here, and mail from you is welcome")
+GREYLISTED_UNSIGNED = Reply(451, "4.7.1", GREYLISTED.text)  # after the message
 STORAGE_FULL = Reply(452, "4.3.1", "Not enough room for mail, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest apart")
 NO_TLS_NOW = Reply(454, "4.7.0", "TLS is not available")
@@ -113,6 +114,9 @@ FORBIDDEN_SENDER = Reply(550, "5.7.1", "Mail from this sender is not taken here"
 FORBIDDEN_CLIENT = Reply(554, "5.7.1", "No mail is taken from your address")
 NO_MAILBOX_STORAGE = Reply(550, "5.1.1", "No mailboxes are kept here, this address has none")
 NOT_YOUR_ADDRESS = Reply(550, "5.7.1", "You may send only with an address of your own")
+NOT_YOUR_FROM = Reply(
+    553, "5.7.1", "From and Sender of your message must be addresses of your own account"
+)
 ONE_RECIPIENT = Reply(550, "5.7.1", "Mail without a sender goes to one recipient only")
 NO_RELAYING = Reply(550, "5.7.1", "Relaying not permitted")
 AMBIGUOUS_FROM = Reply(550, "5.6.0", "Message must name exactly one sender in its From field")

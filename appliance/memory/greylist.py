@@ -1,7 +1,8 @@
-"""What greylisting remembers: triplets, and origins that have come back."""
+"""What greylisting remembers: triplets, origins that have come back, and who signed for them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.memory.seen import SeenStore, key_of
@@ -51,3 +52,23 @@ class GreylistStore(SeenStore):
         """One more of this sender came back."""
         usable = known if known is not None and known.last <= now else Seen(now, now)
         self.put(whole, Seen(usable.first, now, usable.passed + 1))
+
+    def signs(self, domain: str, now: float, windows: Windows) -> bool:
+        """Whether mail of a sender's domain that came back was signed."""
+        return self._remembers(key_of("signed", domain), now, windows)
+
+    def knows_signer(self, domain: str, signer: str, now: float, windows: Windows) -> bool:
+        """Whether such mail was signed by `signer`."""
+        return self._remembers(key_of("signer", domain, signer), now, windows)
+
+    def learn_signers(self, domain: str, signers: Iterable[str], now: float) -> None:
+        """Mail of a sender's domain that came back was signed by them."""
+        keys = [key_of("signer", domain, signer) for signer in signers]
+        for key in (*keys, *((key_of("signed", domain),) if keys else ())):
+            before = self.get(key)
+            if before is None or not 0 <= now - before.last < REFRESH_SECONDS:
+                self.put(key, Seen(now, now, 1))
+
+    def _remembers(self, key: bytes, now: float, windows: Windows) -> bool:
+        found = self.get(key)
+        return found is not None and 0 <= now - found.last <= windows.memory

@@ -27,6 +27,8 @@ def client_gate(facts: Facts, rules: Rules) -> Verdict | None:
 def sender_gate(facts: Facts, rules: Rules) -> Verdict | None:
     """At MAIL: the sender's own entry, else its domain's; and whether anything is permitted."""
     facts.permitted = False
+    if not rules.senders:
+        return None
     answer = rules.senders.ask(facts.client, facts.mail_from)
     if answer.sender.says is Says.FORBIDDEN and not facts.is_ours:
         return reject("forbidden_sender", replies.FORBIDDEN_SENDER, str(answer.sender))

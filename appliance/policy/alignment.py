@@ -38,6 +38,19 @@ def _debians_list() -> psl.Rules | None:
         return None
 
 
+def belong_together(one: str, other: str) -> bool:
+    """Whether two domains (A-labels, lower case) are of one owner (RFC 7489 §3.1, relaxed).
+
+    Without the public suffix list only a domain itself is.
+    """
+    if not one or one == other:
+        return bool(one)
+    rules = _debians_list()
+    if rules is None:
+        return False
+    return psl.organizational_domain(one, rules) == psl.organizational_domain(other, rules)
+
+
 async def look_up(facts: Facts, rules: Rules, tools: Tools) -> None:
     """Ask for the domain's policy and judge by SPF and DKIM."""
     if facts.message is None or sender_domain.dns_is_down(tools):

@@ -10,6 +10,7 @@ not sealed over (RFC 8601 knows no such word for ARC, and `fail` would be for ev
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -207,8 +208,9 @@ def seal(
 ) -> bytes:
     """Our set, three whole fields to be put in front of the message.
 
-    `chain_validation` is what `verify` said: none, pass or fail. Empty when the chain must not
-    grow: it had failed already when it came, is full, or nobody could say.
+    `chain_validation` is what `verify` said: none, pass or fail. A chain that we are the first to
+    find broken is marked so. Empty when the chain must not grow: it says itself that it is
+    broken, is full, or nobody could say.
     """
     head, body = split_head(message)
     return seal_parts(
@@ -238,10 +240,9 @@ def seal_parts(
         sets = _sets(fields) if chain_validation == "pass" else []
     except FormError:
         return b""
-    number = len(sets) + 1
+    number = _mark(fields) if chain_validation == "fail" else len(sets) + 1
     there = any(one.name in (RESULTS, MESSAGE, SEAL) for one in fields)
-    # RFC 8617 §5.1.1: over a broken chain nothing can be sealed that a later one could use.
-    if chain_validation not in ("none", "pass") or number > MAX_SETS:
+    if chain_validation not in ("none", "pass", "fail") or not 1 <= number <= MAX_SETS:
         return b""
     if (chain_validation == "none") == there:
         return b""
@@ -251,6 +252,26 @@ def seal_parts(
     before = [one for each in sets for one in (each.results, each.message.field, each.seal.field)]
     sealed = _sealed([*before, results, message], key, number, chain_validation, now)
     return sealed + message.raw + results.raw
+
+
+def _mark(fields: Sequence[HeaderField]) -> int:
+    """The number of a set that marks a broken chain; 0 when one of its seals does so already.
+
+    RFC 8617 §5.1.2: such a set is sealed alone, as if it were the only one. Fields without a
+    readable number are not counted.
+    """
+    highest = 0
+    for one in fields:
+        if one.name not in (RESULTS, MESSAGE, SEAL):
+            continue
+        with contextlib.suppress(FormError, UnicodeDecodeError):
+            highest = max(highest, _instance(one))
+            if (
+                one.name == SEAL
+                and "fail" in form.tags_of(one.value.decode()).get("cv", "").lower()
+            ):
+                return 0
+    return highest + 1
 
 
 def _message_signature(

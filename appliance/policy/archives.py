@@ -4,6 +4,10 @@ ZIP is read by its own signatures instead of its directory: programs differ in w
 believe the directory or the entries, so names from both count. A ZIP in a ZIP is looked into
 once, its octets unpacked up to a limit. TAR is walked; compressed, up to a limit of what comes
 out. RAR names stand in its headers. Of 7z the header is usually compressed: it stays closed.
+
+It runs in a thread beside the sessions. So that none of them waits for it, no single call works
+on more than _STEP octets (Python changes threads only between calls), and at most MAX_ENTRIES
+entries are read.
 """
 
 import bz2
@@ -21,6 +25,9 @@ _STEP = 1024 * 1024
 _ENCRYPTED = 0x1
 
 
+Octets = bytes | bytearray
+
+
 @dataclass(slots=True)
 class Contents:
     """What was found. `closed`: why it could not be looked into; empty when it could."""
@@ -29,12 +36,12 @@ class Contents:
     closed: str = ""
 
 
-def is_archive(start: bytes) -> bool:
+def is_archive(start: Octets) -> bool:
     """Whether the first octets are those of an archive (a few hundred do)."""
     return _reader(start) is not None
 
 
-def names(data: bytes, *, name: str = "", nested: bool = True) -> Contents:
+def names(data: Octets, *, name: str = "", nested: bool = True) -> Contents:
     """The names in the archive `data`, whose own name is `name`."""
     reader = _reader(data[:512])
     found = Contents()
@@ -49,17 +56,17 @@ def names(data: bytes, *, name: str = "", nested: bool = True) -> Contents:
     return found
 
 
-_Read = Callable[[bytes, str, bool, Contents], None]
+_Read = Callable[[Octets, str, bool, Contents], None]
 
 
-def _reader(start: bytes) -> _Read | None:
+def _reader(start: Octets) -> _Read | None:
     for magic, reader in _MAGIC:
         if start.startswith(magic):
             return reader
     return _tar if start[257:262] == b"ustar" else None
 
 
-def _find_all(data: bytes, signature: bytes) -> Iterator[int]:
+def _find_all(data: Octets, signature: bytes) -> Iterator[int]:
     """Each place of the signature; no single search is long."""
     position, count = 0, 0
     while position < len(data) and count < 4 * MAX_ENTRIES:
@@ -71,7 +78,7 @@ def _find_all(data: bytes, signature: bytes) -> Iterator[int]:
             position += _STEP
 
 
-def _zip(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _zip(data: Octets, name: str, nested: bool, found: Contents) -> None:
     inner = 0
     for at in _find_all(data, b"PK\x01\x02"):  # the directory's entries
         if at + 46 > len(data) or len(found.names) >= MAX_ENTRIES:
@@ -97,30 +104,35 @@ def _zip(data: bytes, name: str, nested: bool, found: Contents) -> None:
             found.closed = "encrypted"
 
 
-def _zip_name(raw: bytes, flags: int) -> str:
+def _zip_name(raw: Octets, flags: int) -> str:
     return raw[:1024].decode("utf-8" if flags & 0x800 else "cp437", "replace")
 
 
-def _nested_zip(data: bytes, offset: int, method: int, packed: int, found: Contents) -> None:
+def _nested_zip(data: Octets, offset: int, method: int, packed: int, found: Contents) -> None:
     """Look into a ZIP that lies in this one. Stored ones were seen by their signatures."""
     if method != 8 or data[offset : offset + 4] != b"PK\x03\x04":
         return
     name_length, extra_length = struct.unpack_from("<HH", data, offset + 26)
     start = offset + 30 + name_length + extra_length
-    unpacker = zlib.decompressobj(-15)
+    inside, unpacker = bytearray(), zlib.decompressobj(-15)
+    end = min(start + packed, len(data))
     try:
-        inside = unpacker.decompress(data[start : start + packed], MAX_NESTED_BYTES)
+        for at in range(start, end, _STEP):
+            inside += unpacker.decompress(
+                data[at : min(at + _STEP, end)], MAX_NESTED_BYTES + 1 - len(inside)
+            )
+            if len(inside) > MAX_NESTED_BYTES:
+                found.closed = found.closed or "too big inside"
+                break
     except zlib.error:
         found.closed = found.closed or "damaged"
         return
-    if unpacker.unconsumed_tail:
-        found.closed = found.closed or "too big inside"
     deeper = names(inside, nested=False)
     found.names += deeper.names
     found.closed = found.closed or deeper.closed
 
 
-def _tar(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _tar(data: Octets, name: str, nested: bool, found: Contents) -> None:
     position, long_name = 0, ""
     while position + 512 <= len(data) and len(found.names) < MAX_ENTRIES:
         block = data[position : position + 512]
@@ -146,30 +158,30 @@ def _tar(data: bytes, name: str, nested: bool, found: Contents) -> None:
         position += 512 + (size + 511) // 512 * 512
 
 
-def _gzip(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _gzip(data: Octets, name: str, nested: bool, found: Contents) -> None:
     if data[3] & 0x8:  # the name of the file that was packed (RFC 1952 §2.3.1)
         at = 10 + (2 + struct.unpack_from("<H", data, 10)[0] if data[3] & 0x4 else 0)
         found.names.append(data[at : at + 1024].split(b"\0")[0].decode("latin-1"))
     unpacker = zlib.decompressobj(31)
 
-    def unpack(piece: bytes, most: int) -> bytes:
+    def unpack(piece: Octets, most: int) -> bytes:
         return unpacker.decompress(unpacker.unconsumed_tail + piece, most)
 
     _packed(unpack, data, name, found)
 
 
-def _bzip2(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _bzip2(data: Octets, name: str, nested: bool, found: Contents) -> None:
     _packed(bz2.BZ2Decompressor().decompress, data, name, found, limit=MAX_NESTED_BYTES)
 
 
-def _xz(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _xz(data: Octets, name: str, nested: bool, found: Contents) -> None:
     unpacker = lzma.LZMADecompressor(memlimit=64 * 1024 * 1024)
     _packed(unpacker.decompress, data, name, found, limit=MAX_NESTED_BYTES)
 
 
 def _packed(
-    unpack: Callable[[bytes, int], bytes],
-    data: bytes,
+    unpack: Callable[[Octets, int], bytes],
+    data: Octets,
     name: str,
     found: Contents,
     *,
@@ -180,33 +192,32 @@ def _packed(
     first = unpack(data[:_STEP], 65_536)
     if first[257:262] != b"ustar":
         return
-    pieces, size = [first], len(first)
+    inside = bytearray(first)
     position = _STEP
-    while size < limit:
+    while len(inside) < limit:
         try:
-            more = unpack(b"", min(_STEP, limit - size))
+            more = unpack(b"", min(_STEP, limit - len(inside)))
         except EOFError:  # the stream's own end
             break
         if not more:
             if position >= len(data):
                 break
-            more = unpack(data[position : position + _STEP], min(_STEP, limit - size))
+            more = unpack(data[position : position + _STEP], min(_STEP, limit - len(inside)))
             position += _STEP
-        pieces.append(more)
-        size += len(more)
-    if size >= limit:
+        inside += more
+    if len(inside) >= limit:
         found.closed = "too big inside"
-    _tar(b"".join(pieces), name, False, found)
+    _tar(inside, name, False, found)
 
 
-def _rar(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _rar(data: Octets, name: str, nested: bool, found: Contents) -> None:
     if data[6:8] == b"\x01\x00":
         _rar5(data, found)
     else:
         _rar4(data, found)
 
 
-def _rar4(data: bytes, found: Contents) -> None:
+def _rar4(data: Octets, found: Contents) -> None:
     position = 7
     while position + 7 <= len(data) and len(found.names) < MAX_ENTRIES:
         kind, flags, size = struct.unpack_from("<BHH", data, position + 2)
@@ -229,7 +240,7 @@ def _rar4(data: bytes, found: Contents) -> None:
         position += size + added
 
 
-def _rar5(data: bytes, found: Contents) -> None:
+def _rar5(data: Octets, found: Contents) -> None:
     position = 8
     while position + 6 < len(data) and len(found.names) < MAX_ENTRIES:
         size, at = _vint(data, position + 4)
@@ -250,7 +261,7 @@ def _rar5(data: bytes, found: Contents) -> None:
         position = end + body
 
 
-def _rar5_name(data: bytes, at: int) -> str:
+def _rar5_name(data: Octets, at: int) -> str:
     flags, at = _vint(data, at)
     _, at = _vint(data, at)  # size unpacked
     _, at = _vint(data, at)  # attributes
@@ -261,7 +272,7 @@ def _rar5_name(data: bytes, at: int) -> str:
     return data[at : at + min(length, 1024)].decode("utf-8", "replace")
 
 
-def _vint(data: bytes, at: int) -> tuple[int, int]:
+def _vint(data: Octets, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 63, 7):
         octet = data[at]
@@ -272,7 +283,7 @@ def _vint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("number too long")
 
 
-def _closed(data: bytes, name: str, nested: bool, found: Contents) -> None:
+def _closed(data: Octets, name: str, nested: bool, found: Contents) -> None:
     found.closed = "of a kind that is not read"
 
 

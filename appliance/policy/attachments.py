@@ -2,11 +2,12 @@
 
 import asyncio
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from appliance.mail import mime_names
 from appliance.mail import reply as replies
 from appliance.policy import archives
+from appliance.policy.archives import Octets
 from appliance.policy.mime_shape import INLINE_BYTES
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
@@ -90,21 +91,43 @@ def inspect(content: bytes, shape: Shape, forbidden: frozenset[str]) -> Attachme
     return Attachments(tuple(bad), tuple(closed))
 
 
-def decoded(raw: bytes | memoryview, encoding: str) -> bytes:
+def decoded(raw: Octets | memoryview, encoding: str) -> Octets:
     """A part's octets, decoded in steps of a size that keeps no one waiting."""
-    if encoding == "quoted-printable":
-        return binascii.a2b_qp(raw)
-    if encoding != "base64":
-        return bytes(raw)
-    pieces, held = [], b""
+    decode = {"base64": _base64, "quoted-printable": _quoted_printable}.get(encoding, _as_it_is)
+    out = bytearray()
+    for piece in decode(raw):
+        out += piece
+    return out
+
+
+def _as_it_is(raw: Octets | memoryview) -> Iterator[Octets | memoryview]:
     for at in range(0, len(raw), _STEP):
-        held += bytes(raw[at : at + _STEP]).translate(None, _NOT_BASE64)
+        yield raw[at : at + _STEP]
+
+
+def _base64(raw: Octets | memoryview) -> Iterator[bytes]:
+    held = b""
+    for piece in _as_it_is(raw):
+        held += bytes(piece).translate(None, _NOT_BASE64)
         whole = len(held) - len(held) % 4
-        pieces.append(binascii.a2b_base64(held[:whole]))
+        yield binascii.a2b_base64(held[:whole])
         held = held[whole:]
     if len(held) > 1:
-        pieces.append(binascii.a2b_base64(held + b"=="[: 4 - len(held)]))
-    return b"".join(pieces)
+        yield binascii.a2b_base64(held + b"=="[: 4 - len(held)])
+
+
+def _quoted_printable(raw: Octets | memoryview) -> Iterator[bytes]:
+    """Cut behind a line's end; a line that is longer than a step is cut before a = at most."""
+    held = b""
+    for piece in _as_it_is(raw):
+        held += bytes(piece)
+        whole = held.rfind(b"\n") + 1
+        if not whole and len(held) > _STEP:
+            sign = held.rfind(b"=", len(held) - 2)
+            whole = len(held) if sign < 0 else sign
+        yield binascii.a2b_qp(held[:whole])
+        held = held[whole:]
+    yield binascii.a2b_qp(held)
 
 
 def _forbidden(names: Iterable[str], forbidden: frozenset[str]) -> list[str]:

@@ -6,7 +6,7 @@ the next hop, rspamd) brings a `look_up`, which writes what it learnt into the f
 stays pure.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.policy import (
@@ -42,6 +42,7 @@ class Check:
 
     `strangers_only`: not for trusted networks and people who signed in. `unless_permitted`: not
     for permitted senders (R4). `is_on`: whether the settings ask for it at all.
+    `ours_only`: it lets strangers pass in any case, so that it need not be asked.
     """
 
     judge: Judge
@@ -49,6 +50,7 @@ class Check:
     look_up: LookUp | None = None
     strangers_only: bool = False
     unless_permitted: bool = False
+    ours_only: bool = False
     is_on: Callable[[Rules], bool] | None = None
 
     def concerns(self, facts: Facts) -> bool:
@@ -65,10 +67,10 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.MAIL: (
         Check(relay_access.submission_needs_sign_in, Station.SANITY),
-        Check(submission.account_still_exists, Station.SANITY),
-        Check(submission.own_sender, Station.SANITY),
-        Check(submission.who_signed_in, Station.SANITY),
-        Check(brake.rate, Station.LIMITS, brake.look_up),
+        Check(submission.account_still_exists, Station.SANITY, ours_only=True),
+        Check(submission.own_sender, Station.SANITY, ours_only=True),
+        Check(submission.who_signed_in, Station.SANITY, ours_only=True),
+        Check(brake.rate, Station.LIMITS, brake.look_up, ours_only=True),
         Check(limits.announced_size, Station.LIMITS),
         Check(limits.room_on_disk, Station.LIMITS),
         Check(
@@ -82,8 +84,8 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
     ),
     Stage.RCPT: (
         Check(limits.recipient_count, Station.LIMITS),
-        Check(brake.rate, Station.LIMITS),
-        Check(submission.one_recipient_without_sender, Station.SANITY),
+        Check(brake.rate, Station.LIMITS, ours_only=True),
+        Check(submission.one_recipient_without_sender, Station.SANITY, ours_only=True),
         Check(relay_access.may_relay, Station.SANITY),
         Check(relay_access.recipient_exists, Station.SANITY, relay_access.come_home),
         Check(call_ahead.exists_there, Station.SANITY, call_ahead.look_up, is_on=call_ahead.is_on),
@@ -111,6 +113,12 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
         Check(mime_shape.judge, Station.LIMITS, look_up=mime_shape.look),
         Check(limits.hops, Station.SANITY),
         Check(one_from.unambiguous, Station.SANITY, strangers_only=True),
+        Check(
+            submission.own_author,
+            Station.SANITY,
+            ours_only=True,
+            is_on=submission.checks_author,
+        ),
         Check(results.without_forged, Station.REWRITE),
         Check(content.without_forged, Station.REWRITE, strangers_only=True),
         Check(
@@ -119,6 +127,14 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             signatures.look_up,
             strangers_only=True,
             is_on=signatures.is_on,
+        ),
+        Check(
+            greylist.signed,
+            Station.GREYLIST,
+            greylist.look_at_signers,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=greylist.is_on,
         ),
         Check(
             alignment.judged,
@@ -135,8 +151,17 @@ CHAIN: dict[Stage, tuple[Check, ...]] = {
             look_up=attachments.look,
             is_on=attachments.is_wanted,
         ),
-        Check(brake.counted, Station.LIMITS, brake.count),  # after all that can refuse
-        Check(submission.made_fit, Station.REWRITE, submission.make_fit),
+        # After all that can refuse
+        Check(brake.counted, Station.LIMITS, brake.count, ours_only=True),
+        Check(
+            greylist.learnt,
+            Station.GREYLIST,
+            greylist.learn,
+            strangers_only=True,
+            unless_permitted=True,
+            is_on=greylist.is_on,
+        ),
+        Check(submission.made_fit, Station.REWRITE, submission.make_fit, ours_only=True),
         Check(results.added, Station.REWRITE, strangers_only=True),
     ),
 }
@@ -156,6 +181,9 @@ class Chain:
             stage: tuple(check for check in checks if check.is_on is None or check.is_on(rules))
             for stage, checks in CHAIN.items()
         }
+        # Sorted out once a change of settings, not for each message
+        self._for_ours = _but_for(self._checks, lambda check: check.strangers_only)
+        self._for_strangers = _but_for(self._checks, lambda check: check.ours_only)
 
     def has(self, stage: Stage) -> bool:
         """Whether anything is looked at in this stage."""
@@ -163,16 +191,17 @@ class Chain:
 
     async def run(self, stage: Stage, facts: Facts, tools: Tools) -> Verdict:
         """The first verdict of the stage that refuses; ACCEPTED when none does."""
-        for check in self._checks[stage]:
-            if not check.concerns(facts):
-                if self._watch is not None:
-                    self._watch(check, None, False)
+        watch = self._watch
+        for check in self._concerned(stage, facts):
+            if (check.unless_permitted or watch is not None) and not check.concerns(facts):
+                if watch is not None:
+                    watch(check, None, False)
                 continue
             if check.look_up is not None:
                 await check.look_up(facts, self.rules, tools)
             verdict = check.judge(facts, self.rules)
-            if self._watch is not None:
-                self._watch(check, verdict, True)
+            if watch is not None:
+                watch(check, verdict, True)
             if verdict is None:
                 continue
             if tools.tally is not None:
@@ -183,6 +212,18 @@ class Chain:
                     facts.steps.append(step)
                 return verdict
         return ACCEPTED
+
+    def _concerned(self, stage: Stage, facts: Facts) -> tuple[Check, ...]:
+        """The checks that may have something to say; a watch is told of the others too."""
+        if self._watch is not None:
+            return self._checks[stage]
+        return self._for_ours[stage] if facts.is_ours else self._for_strangers[stage]
+
+
+def _but_for(
+    checks: Mapping[Stage, tuple[Check, ...]], left_out: Callable[[Check], bool]
+) -> dict[Stage, tuple[Check, ...]]:
+    return {stage: tuple(c for c in some if not left_out(c)) for stage, some in checks.items()}
 
 
 def _step(station: Station, verdict: Verdict, stage: Stage, facts: Facts) -> Step:

@@ -5,6 +5,7 @@ Header fields: `X-Spam-Score`, `X-Spam-Status` (the score, the rules that struck
 are taken out: a mailbox's rules believe them. `X-Spam-Status: unknown` says that nobody judged.
 """
 
+import itertools
 import re
 
 from appliance.mail import reply as replies
@@ -12,7 +13,7 @@ from appliance.policy.rules import Rules
 from appliance.policy.scan import ScanRequest, ScanResult
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Disposition, Facts, Verdict, note, reject
-from appliance.settings.content import Content
+from appliance.settings.content import MIB, Content
 
 MAX_STARS = 50
 MAX_SYMBOLS_SHOWN = 20
@@ -56,17 +57,15 @@ async def ask(facts: Facts, rules: Rules, tools: Tools) -> None:
         return
     if not (wants_spam_check(facts, rules) or wants_virus_check(facts, rules)):
         return
-    if facts.size > rules.settings.content.scan_bytes:
-        facts.scan = ScanResult(judged=False, why="larger than what is scanned")
+    if facts.size > (most := rules.settings.content.scan_bytes):
+        facts.scan = ScanResult(judged=False, why=_too_large(most))
         return
-    try:
-        content = facts.message.read()
-    except OSError as error:
-        facts.scan = ScanResult(judged=False, why=f"the content could not be read: {error}")
-        return
+    message = facts.message
     facts.scan = await tools.scanner.scan(
         ScanRequest(
-            content=content,
+            blocks=lambda: itertools.chain((message.head + b"\r\n",), message.body_blocks()),
+            # A message that is nothing but a header gets the empty line that it lacks.
+            size=max(facts.size, len(message.head) + 2),
             client=facts.client,
             helo=facts.helo,
             mail_from="" if facts.mail_from is None else str(facts.mail_from),
@@ -75,6 +74,10 @@ async def ask(facts: Facts, rules: Rules, tools: Tools) -> None:
             user=facts.user,
         )
     )
+
+
+def _too_large(most: int) -> str:
+    return f"larger than the {most / MIB:.3g} MB that are scanned"
 
 
 def without_forged(facts: Facts, rules: Rules) -> Verdict | None:
@@ -124,8 +127,9 @@ def viruses(facts: Facts, rules: Rules) -> Verdict | None:
         # Otherwise the test word would carry any virus past: rspamd asks ClamAV no more then.
         return reject("virus", replies.LOOKS_LIKE_SPAM, "a test word for spam filters; not scanned")
     if scan.virus_scan_failed or not scan.judged:
-        facts.fields.append(_line("X-Virus-Status", "unknown, not looked at"))
-        return note("virus", f"not looked at: {scan.why or 'ClamAV does not answer'}")
+        why = scan.why or "ClamAV does not answer"
+        facts.fields.append(_line("X-Virus-Status", f"unknown, not looked at ({why})"))
+        return note("virus", f"not looked at: {why}")
     return None
 
 

@@ -93,7 +93,7 @@ class Aliases:
 
     def expand(self, address: Address, accounts: frozenset[str]) -> Expansion:
         """Where mail for `address` goes. `accounts` are the names of the mailboxes."""
-        start = self._find(address)
+        start = self._find(address) if self._targets else None
         if start is None:
             target = self._place(address, accounts)
             return Expansion((target,) if target else ())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from appliance.mail.address import Address, AddressError, domain_key
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rewrite import Aliases, Domains, Expansion
-from appliance.policy.sender_lists import Lists
+from appliance.policy.sender_lists import Lists, ip_of
 from appliance.settings import mailboxes
 from appliance.settings.schema import RelayDomain, Settings
 
@@ -61,12 +61,9 @@ class Rules:
 
     def trusts(self, address: str) -> bool:
         """Whether an IP address is in a trusted network; IPv4 inside IPv6 counts as IPv4."""
-        try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
+        ip = ip_of(address)
+        if ip is None:
             return False
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
         return any(ip.version == net.version and ip in net for net in self.trusted_networks)
 
 

@@ -1,14 +1,20 @@
 """What a content scanner is told and what it answers; the client itself is in the relay."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRequest:
-    """One message for the scanner. `content` is all of it, header first."""
+    """One message for the scanner.
 
-    content: bytes
+    `blocks` gives all of it, header first, from the start at each call, and may raise OSError:
+    it is read as it is sent, so that no large message is held in memory. `size` is the sum.
+    """
+
+    blocks: Callable[[], Iterable[bytes]]
+    size: int
     client: str
     helo: str
     mail_from: str

@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from appliance.mail.address import Address
 from appliance.settings.senders import Senders
@@ -100,8 +101,8 @@ class Lists:
 
     def of_client(self, client: str) -> Opinion:
         """The client gate."""
-        ip = _ip(client)
-        if ip is None or not self._lengths:
+        ip = ip_of(client) if self._lengths else None
+        if ip is None:
             return _SILENT
         number, version, bits = int(ip), ip.version, ip.max_prefixlen
         for length, of_version in self._lengths:
@@ -148,7 +149,9 @@ def _parents(labels: list[str]) -> Iterable[str]:
     return ("." + ".".join(labels[start:]) for start in range(1, len(labels)))
 
 
-def _ip(text: str) -> IpAddress | None:
+@lru_cache(1_000)  # clients come again
+def ip_of(text: str) -> IpAddress | None:
+    """The address of a client, IPv4 inside IPv6 as IPv4; None when it is none."""
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -3,15 +3,19 @@
 Clients in trusted networks that did not sign in (printers, other servers) are not held to this.
 """
 
+import re
 import secrets
 
 from appliance.mail import reply as replies
 from appliance.mail import submit_head
 from appliance.mail.address import Address
+from appliance.mail.from_field import Mailboxes, mailboxes
 from appliance.policy.people import address_of
 from appliance.policy.rules import Rules
 from appliance.policy.tools import Tools
 from appliance.policy.verdict import Facts, Verdict, note, reject
+
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
 
 def account_still_exists(facts: Facts, rules: Rules) -> Verdict | None:
@@ -35,6 +39,40 @@ def own_sender(facts: Facts, rules: Rules) -> Verdict | None:
         return None
     why = f"{facts.user} signed in and sends as {facts.mail_from}"
     return reject("own_sender", replies.NOT_YOUR_ADDRESS, why)
+
+
+def checks_author(rules: Rules) -> bool:
+    """The switch."""
+    return rules.settings.submission.check_from
+
+
+def own_author(facts: Facts, rules: Rules) -> Verdict | None:
+    """Whoever the letter says it is from is the account, in From and in Sender (RFC 6409 §6.1).
+
+    Several mailboxes in From must all be. A name that shows an address of a colleague is a
+    pretence as well: most mail programs show nothing but the name.
+    """
+    if not facts.user or facts.message is None:
+        return None
+    for field in ("From", "Sender"):
+        found = mailboxes(facts.message.head, field)
+        why = found.trouble or _pretends(found, facts.user, rules)
+        if why:
+            text = f"{facts.user} signed in and writes in {field}: {why}"
+            return reject("own_author", replies.NOT_YOUR_FROM, text)
+    return None
+
+
+def _pretends(found: Mailboxes, login: str, rules: Rules) -> str:
+    """Whose address stands there that is not the account's; empty: nobody's."""
+    for address in found.addresses:
+        if not may_send_as(login, address, rules):
+            return str(address)
+    for word in _ADDRESS.findall(" ".join(found.shown)):
+        shown = address_of(word, rules.mail_domains, rules.main_domain)
+        if shown is not None and not may_send_as(login, shown, rules):
+            return f"a name that shows {shown}"
+    return ""
 
 
 def who_signed_in(facts: Facts, rules: Rules) -> Verdict | None:

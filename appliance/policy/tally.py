@@ -19,7 +19,7 @@ class Tally:
         self._zone: tzinfo = UTC
         self._counts: Counter[tuple[Station, Action]] = Counter()
         self.since = clock.now()
-        self._until = _midnight_after(self.since, UTC)
+        self._turn_at(self.since)
 
     def take_zone(self, name: str) -> None:
         """Where midnight is; a name that cannot be read leaves it where it was."""
@@ -29,7 +29,7 @@ class Tally:
             return
         if zone != self._zone:
             self._zone = zone
-            self._until = _midnight_after(self._clock.now(), zone)
+            self._turn_at(self._clock.now())
 
     def count(self, station: Station, action: Action) -> None:
         """One more."""
@@ -44,10 +44,15 @@ class Tally:
     def _turn_page(self) -> None:
         """A new day begins with nothing, and so does one that was before (a clock set back)."""
         now = self._clock.now()
-        if self._until - timedelta(hours=26) <= now < self._until:
+        if self._not_before <= now < self._until:
             return
         self._counts.clear()
-        self.since, self._until = now, _midnight_after(now, self._zone)
+        self.since = now
+        self._turn_at(now)
+
+    def _turn_at(self, now: datetime) -> None:
+        self._until = _midnight_after(now, self._zone)
+        self._not_before = self._until - timedelta(hours=26)
 
 
 def _midnight_after(now: datetime, zone: tzinfo) -> datetime:

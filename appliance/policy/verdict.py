@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.mail.address import Address
 from appliance.mail.auth_results import Outcome
@@ -19,6 +19,9 @@ from appliance.policy.dkim import DkimResult
 from appliance.policy.dmarc import DmarcResult
 from appliance.policy.scan import ScanResult
 from appliance.policy.spf import SpfResult
+
+
+_HASH_OF_TEXT: Any = str.__hash__  # an enum's own is typed too narrowly to be replaced
 
 
 class Port(StrEnum):
@@ -37,6 +40,8 @@ class Port(StrEnum):
 class Stage(Enum):
     """When in the session a check runs."""
 
+    __hash__ = object.__hash__  # an enum's own is written in Python, and counts at this rate
+
     CONNECT = "connect"
     MAIL = "mail"
     RCPT = "rcpt"
@@ -46,6 +51,8 @@ class Stage(Enum):
 
 class Station(StrEnum):
     """The filtering scheme's stations (FEATURES F1); pages, trace and simulator use these names."""
+
+    __hash__ = _HASH_OF_TEXT  # as for Stage
 
     LIMITS = "limits"
     SANITY = "sanity"
@@ -86,6 +93,8 @@ _NUMBERS = {
 
 class Action(StrEnum):
     """What is to be done."""
+
+    __hash__ = _HASH_OF_TEXT  # as for Stage
 
     ACCEPT = "accept"
     NOTE = "note"  # go on; the line goes into the trace
@@ -167,6 +176,7 @@ class Greylisted:
 
     wait_seconds: int = 0  # 0: it passes
     why: str = ""
+    by_signature: bool = False  # the sender's domain signs: the content decides
 
 
 class Callee(StrEnum):
@@ -237,6 +247,9 @@ class Facts:
     written_to: bool = False  # somebody here has written to the sender
     spf: SpfResult | None = None
     greylisted: Greylisted | None = None
+    signature_decides: Greylisted | None = None  # of all recipients, the longest wait
+    came_back: bool = False  # greylisting let a recipient through because it knows the sender
+    known_signer: str = ""  # the domain whose signature greylisting knows
     callee: Callee | None = None
     callee_said: str = ""
     permitted: bool = False  # a permitted client or sender: no spam checks (FEATURES R4)
@@ -267,7 +280,8 @@ class Facts:
         self.shape = self.attachments = self.scan = None
         self.sender_domain = self.callee_said = ""
         self.written_to = False
-        self.spf = self.greylisted = self.callee = None
+        self.spf = self.greylisted = self.signature_decides = self.callee = None
+        self.came_back, self.known_signer = False, ""
         self.permitted = False
         self.disposition = Disposition.DELIVER
         self.fields = []
@@ -316,4 +330,8 @@ def note(check: str, why: str) -> Verdict:
 def steps_to_json(steps: Iterable[Step]) -> str:
     """The trace as the ledger keeps it; empty when there is nothing to keep."""
     rows = [[step.station, step.result, step.why] for step in steps]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")) if rows else ""
+    return _to_json(rows) if rows else ""
+
+
+# Made once: json.dumps makes an encoder each time when it is asked for another form than its own.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -28,6 +28,7 @@ JSON = Any
 MAX_HEADER_CHARACTERS = 65_536
 PORTION = 1_000  # messages that an order changes in one batch
 MAX_ZONES_TESTED = 50
+LETTER_EVENTS = ("accepted", "delivered", "deferred", "bounced")
 
 
 class Control:
@@ -52,6 +53,7 @@ class Control:
         """The verbs by name."""
         return {
             "status": self.status,
+            "pulse": self.pulse,
             "queue.list": self.list,
             "queue.show": self.show,
             "queue.send": self.send,
@@ -102,6 +104,15 @@ class Control:
             "ledger": await shop.spool.last_reconciliation(),
             "brakes": [brake_to_json(brake) for brake in self._brakes()],
             "findings": [finding.to_json() for finding in self._findings()],
+        }
+
+    async def pulse(self, request: Request) -> JSON:
+        """For the panel's LEDs: is mail taken, and how often something happened to a letter."""
+        shop = self._shop
+        letters = sum(shop.counters[event] for event in LETTER_EVENTS)
+        return {
+            "accepting": shop.accepting and not shop.spool.trouble and shop.has_room(0),
+            "letters": letters,
         }
 
     def _scheme(self) -> JSON:

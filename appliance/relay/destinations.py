@@ -12,8 +12,8 @@ from appliance.relay.reasons import DeliveryTrouble
 from appliance.relay.router import Route
 from appliance.spool.model import QueuedMessage
 
-MAX_WAITING_PER_DESTINATION = 500
-MAX_RECIPIENTS_PER_DESTINATION = 1_000
+MAX_WAITING_PER_DESTINATION = 2_000
+MAX_RECIPIENTS_PER_DESTINATION = 2_000
 MAX_BODY_BYTES_PER_DESTINATION = 4 * 1024 * 1024
 REMEMBERED_RECIPIENTS = 4_096
 MAX_WAITING_RECIPIENTS = 5_000

@@ -44,6 +44,7 @@ from appliance.relay.memories import Memories
 from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 from appliance.relay.sign_in import SignIn
+from appliance.relay.signing_desk import SigningDesk
 from appliance.relay.worker import Worker
 from appliance.settings import schema
 from appliance.settings.mailboxes import LOGIN_POLICY_PORT
@@ -132,6 +133,8 @@ class Daemon:
             scanner=found.scanner,
         )
         self.shop.signing_keys = found.signing_keys
+        if self.shop.signing_desk is not None:
+            await self.shop.signing_desk.take_keys(found.signing_keys)
         self.worker.take_settings()
         await self._read_people_quietly()
         await self.listener.open(found.certificate, found.key)
@@ -166,6 +169,7 @@ async def run(arguments: argparse.Namespace) -> None:
         srs_secret=srs_secret.load(arguments.data / "memory"),
     )
     shop.seal = signing.sealer(shop)
+    shop.signing_desk = SigningDesk(clock)
     memories = Memories.open(arguments.data / "memory", shop)
     shop.sign_in = sign_in = _sign_in(arguments.data, clock)
     worker = Worker(shop)
@@ -178,7 +182,7 @@ async def run(arguments: argparse.Namespace) -> None:
     worker.start()
     orders = Control(shop, listener, worker, daemon.reload, daemon.read_people)
     server = await control.serve(
-        orders.handlers(),
+        control.only(orders.handlers(), _uids("pp-panel"), {"pulse"}),
         path=arguments.run / "relay.sock",
         sock=next(iter(passed.get("control", [])), None),
         allowed_uids=_callers(),
@@ -200,6 +204,7 @@ async def run(arguments: argparse.Namespace) -> None:
     await _drain(daemon)
     if sign_in is not None:
         sign_in.close()
+    await shop.signing_desk.close()
     await spool.close()
     memories.flush()
     shop.log.close()
@@ -309,11 +314,16 @@ def _sockets(
 
 
 def _callers() -> set[int]:
-    """Who may give orders: root, the web pages, and (in development) ourselves."""
-    found = {0, os.getuid()}
-    with contextlib.suppress(KeyError):
-        found.add(pwd.getpwnam("pp-web").pw_uid)
-    return found
+    """Who may ask: root, the web pages, (in development) ourselves; the panel for its pulse."""
+    return {0, os.getuid()} | _uids("pp-web") | _uids("pp-panel")
+
+
+def _uids(user: str) -> set[int]:
+    """The number of a user of the box; none in a checkout."""
+    try:
+        return {pwd.getpwnam(user).pw_uid}
+    except KeyError:
+        return set()
 
 
 def _is_dev(arguments: argparse.Namespace) -> bool:

@@ -31,6 +31,7 @@ from appliance.policy.rewrite import Expansion, Target
 from appliance.policy.rules import Rules
 from appliance.policy.verdict import Facts, Station, Step, Verdict, defer, reject, steps_to_json
 from appliance.relay.shop import Shop
+from appliance.spool import bounce
 from appliance.spool.model import NewMessage
 
 MAX_RECIPIENTS = 10_000  # of one message with all its aliases followed
@@ -371,19 +372,7 @@ def _expanded_report(
         report_id=report_id,
         now=now,
     )
-    return NewMessage(
-        queue_id=report_id,
-        envelope=Envelope(
-            None,
-            (Recipient(sender, (Notify.NEVER,)),),
-            smtputf8=not sender.is_ascii,
-            eight_bit=not body.isascii(),
-        ),
-        received_at=now,
-        size=len(body),
-        body=body,
-        direction="report",
-    )
+    return bounce.to_sender(sender, body, report_id=report_id, now=now)
 
 
 # Small things

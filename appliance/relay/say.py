@@ -88,7 +88,7 @@ class Say(StrEnum):
     LOOKUP_THERE = "The next mail server could not look something up just now."
 
 
-_WAIT = "Nothing: the box tries again by itself."
+_WAIT = "You need not do anything: the box tries again by itself."
 _ASK_RECIPIENT = "Ask the recipient in another way, by telephone for instance."
 _OWN_DNS = "Open the DNS guide and publish what is missing there."
 

@@ -25,14 +25,19 @@ KEPT_CONNECTIONS = 4
 MAX_HEAD_BYTES = 16_384
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_SYMBOLS = 200
-VIRUS_SYMBOLS = ("CLAM_VIRUS",)
-FAILED_VIRUS_SYMBOLS = ("CLAM_VIRUS_FAIL",)
+IN_MEMORY_BYTES = 65_536  # smaller messages are in memory and not worth a thread
+VIRUS_SYMBOLS = ("CLAM_VIRUS", "CLAM_WHOLE")
+FAILED_VIRUS_SYMBOLS = ("CLAM_VIRUS_FAIL", "CLAM_WHOLE_FAIL")
 # RFC 9110 §5.5: what a field's value may hold; the rest of an address is percent-encoded by none
 _BAD = dict.fromkeys([*range(32), 127], "?")
 
 
 class ScannerTrouble(Exception):
     """The scanner did not answer as it should; the text says how."""
+
+
+class Unreadable(Exception):
+    """The message itself could not be read: the disk's fault, not the scanner's."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class HttpScanner:
     judged: int = 0
     unjudged: int = 0
     last_trouble: str = ""
+    is_blind_to_viruses: bool = False  # ClamAV did not answer rspamd when it was asked last
     _failures: int = 0
     _shut_until: float = 0.0
     _idle: list[Connection] = field(default_factory=list)
@@ -71,9 +77,13 @@ class HttpScanner:
                 result = read_answer(await self._ask(request))
         except TimeoutError:
             return self._failed(f"no answer within {self.timeout_seconds:g} seconds")
+        except Unreadable as error:
+            self.unjudged += 1
+            return ScanResult(judged=False, why=f"the content could not be read: {error}")
         except (OSError, asyncio.IncompleteReadError, ValueError, ScannerTrouble) as error:
             return self._failed(str(error) or type(error).__name__)
         self.judged += 1
+        self.is_blind_to_viruses = result.virus_scan_failed
         self._failures, self._shut_until = 0, 0.0
         return result
 
@@ -90,6 +100,14 @@ class HttpScanner:
                 say="The spam filter does not answer.",
                 means="Mail goes on unchecked; its header says so.",
                 fix="It starts some time after the box does. If this stays, look at the services.",
+            )
+        if self.is_blind_to_viruses:
+            return Finding(
+                check="relay.scanner",
+                result=Result.WARN,
+                say="ClamAV does not answer.",
+                means="Mail goes on without a search for viruses; its header says so.",
+                fix="See whether clamd runs at the address in the settings and lets this box in.",
             )
         return Finding(check="relay.scanner", result=Result.OK, say="The spam filter answers.")
 
@@ -130,8 +148,7 @@ class HttpScanner:
         keep = False
         try:
             connection.writer.write(request_head(request, self.address))
-            connection.writer.write(request.content)
-            await connection.writer.drain()
+            await send_content(request, connection.writer)
             status, fields = await read_head(connection.reader)
             length = int(fields.get("content-length", "-1"))
             if not 0 <= length <= MAX_ANSWER_BYTES:
@@ -153,7 +170,7 @@ def request_head(request: ScanRequest, host: str) -> bytes:
     fields = [
         ("Host", host),
         ("Connection", "keep-alive"),
-        ("Content-Length", str(len(request.content))),
+        ("Content-Length", str(request.size)),
         ("IP", request.client),
         ("Helo", request.helo),
         ("From", request.mail_from),
@@ -164,6 +181,20 @@ def request_head(request: ScanRequest, host: str) -> bytes:
     ]
     lines = [f"{name}: {value.translate(_BAD)}\r\n" for name, value in fields if value]
     return ("POST /checkv2 HTTP/1.1\r\n" + "".join(lines) + "\r\n").encode("utf-8", "replace")
+
+
+async def send_content(request: ScanRequest, writer: asyncio.StreamWriter) -> None:
+    """The message block by block; a large one is read in a thread. Raises Unreadable, OSError."""
+    blocks, is_large = iter(request.blocks()), request.size > IN_MEMORY_BYTES
+    while True:
+        try:
+            block = await asyncio.to_thread(next, blocks, None) if is_large else next(blocks, None)
+        except OSError as error:
+            raise Unreadable(str(error)) from error
+        if block is None:
+            return
+        writer.write(block)
+        await writer.drain()
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
@@ -209,4 +240,4 @@ def _options(symbols: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, .
         if name in symbols:
             options = symbols[name].get("options")
             found += [str(o)[:100] for o in options] if isinstance(options, list) else [name]
-    return tuple(found[:10])
+    return tuple(dict.fromkeys(found))[:10]

@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
-from appliance.mail import esmtp, sasl
+from appliance.mail import esmtp
 from appliance.mail import reply as replies
 from appliance.mail.envelope import Recipient
 from appliance.mail.esmtp import CommandError, MailCommand
 from appliance.mail.reply import Reply
 from appliance.policy.verdict import Action, Facts, Port, Stage, Station, defer
-from appliance.relay import auth, data_reader, intake, stages
+from appliance.relay import auth, data_reader, hello, intake, stages
 from appliance.relay.block_reader import BlockReader
 from appliance.relay.data_reader import Content
 from appliance.relay.gate import least_progress
@@ -79,10 +79,14 @@ class Session(SMTP):
         self._id = ""
         self._leaving = False
         self._committing = False
-        self._idle_until = 0.0
+        self._heard_at = 0.0
         self._transaction_until = 0.0
 
     # The connection
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the client; straight to the reader, past the library's detours."""
+        self._blocks.feed_data(data)
 
     async def _handle_client(self) -> None:
         """The conversation; whatever happens in it, the connection is closed in the end."""
@@ -164,25 +168,29 @@ class Session(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Put the idle time-out off; the timer itself is set anew only when it fires."""
+        self._heard_at = self.loop.time()
+        if self._timeout_handle is None:
+            self._begin_transaction_time()
+            self._timeout_handle = self.loop.call_at(self._time_is_up_at(), self._timeout_cb)
+
+    def _begin_transaction_time(self) -> None:
+        seconds = self._shop.settings.relay.transaction_timeout_seconds
+        self._transaction_until = self.loop.time() + seconds
+
+    def _time_is_up_at(self) -> float:
         relay = self._shop.settings.relay
-        now = self.loop.time()
-        self._idle_until = now + self._shop.gate.patience_seconds(
+        patience_seconds = self._shop.gate.patience_seconds(
             relay.command_timeout_seconds, relay.connections_total
         )
-        if self._timeout_handle is None:
-            self._transaction_until = now + relay.transaction_timeout_seconds
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        until = min(self._idle_until, self._transaction_until)
-        self._timeout_handle = self.loop.call_at(until, self._timeout_cb)
+        return min(self._heard_at + patience_seconds, self._transaction_until)
 
     def _timeout_cb(self) -> None:
         """Time is up, unless something happened since the timer was set."""
+        now = self.loop.time()
         if self._committing:  # the answer is ours to give: never drop a message being stored
-            self._idle_until = self._transaction_until = self.loop.time() + 60
-        if self.loop.time() < min(self._idle_until, self._transaction_until):
-            self._set_timer()
+            self._heard_at, self._transaction_until = now, now + 60
+        if now < (until := self._time_is_up_at()):
+            self._timeout_handle = self.loop.call_at(until, self._timeout_cb)
             return
         self._shop.counters["timed_out"] += 1
         self._shop.log.event(self._name(), "timed-out", client=self.client, helo=self._facts.helo)
@@ -209,7 +217,7 @@ class Session(SMTP):
             if verdict.reply is not None:
                 shop.refused(self._name(), self._facts, verdict)
                 return await self._turn_away(verdict.reply)
-        self._writer.write(f"220 {self.hostname} ESMTP Pennypost\r\n".encode())
+        await self._write(hello.greeting(self.hostname))
         return True
 
     def _enter(self) -> bool:
@@ -254,7 +262,7 @@ class Session(SMTP):
     async def _read_line(self) -> str:
         """One line of text. Raises CommandError."""
         try:
-            line = await self._reader.readuntil(b"\n")
+            line = await self._blocks.line()
         except asyncio.LimitOverrunError as overrun:
             await self._skip_line(overrun)
             line = b""
@@ -302,7 +310,10 @@ class Session(SMTP):
         reply: Reply = status if isinstance(status, Reply) else replies.START_TLS
         if reply.code >= 500:
             self._errors += 1
-        self._writer.write(reply.wire)
+        await self._write(reply.wire)
+
+    async def _write(self, wire: bytes) -> None:
+        self.transport.write(wire)  # not by the library's writer, which does only this
         if self._paused:  # type: ignore[attr-defined]  # the client does not read
             await self._writer.drain()
 
@@ -312,22 +323,14 @@ class Session(SMTP):
         if not self._introduce(argument, extended=True):
             await self.push(replies.BAD_HELO)
             return
-        lines = [
-            self._shop.hostname,
-            "PIPELINING",
-            f"SIZE {self._shop.settings.mail.max_message_bytes}",
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-            "DSN",
-        ]
-        if self._facts.tls and auth.is_offered(self._shop, self._port):
-            lines.append("AUTH " + " ".join(sasl.MECHANISMS))
-        if self.tls_context is not None and not self._tls_object():
-            lines.append("STARTTLS")
-        *first, last = lines
-        self._writer.write("".join([f"250-{x}\r\n" for x in first] + [f"250 {last}\r\n"]).encode())
-        await self._writer.drain()
+        await self._write(
+            hello.extensions(
+                self._shop.hostname,
+                self._shop.settings.mail.max_message_bytes,
+                sign_in=self._facts.tls and auth.is_offered(self._shop, self._port),
+                starttls=self.tls_context is not None and not self._tls_object(),
+            )
+        )
 
     async def _helo(self, argument: str) -> None:
         if not self._introduce(argument, extended=False):
@@ -474,7 +477,7 @@ class Session(SMTP):
             self._committing = False
             content.discard()
         self._forget_transaction()
-        self._transaction_until = self.loop.time() + shop.settings.relay.transaction_timeout_seconds
+        self._begin_transaction_time()
         await self.push(reply)
 
     def _transaction(

@@ -21,6 +21,7 @@ from appliance.relay.ids import QueueIds
 from appliance.relay.mail_log import MailLog
 from appliance.relay.scanner import HttpScanner
 from appliance.relay.sign_in import SignIn
+from appliance.relay.signing_desk import SigningDesk
 from appliance.settings.schema import Settings
 from appliance.spool.ledger import Keeping
 from appliance.spool.model import Refusal
@@ -62,6 +63,7 @@ class Shop:
     srs_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     own_scanner: str = ""  # host:port of the box's own, as rendered
     signing_keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict, repr=False)
+    signing_desk: SigningDesk | None = None  # signs beside us, where that helps
     # Given what is known and a message that is forwarded: an ARC set to put in front of it.
     seal: Callable[[Facts, bytes], bytes] | None = None
 

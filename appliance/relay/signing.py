@@ -36,6 +36,11 @@ async def signature(
     now = shop.clock.now()
     if size >= dkim.THREAD_OCTETS:
         return await asyncio.to_thread(dkim.sign_parts, head, body, keys, now=now)
+    if shop.signing_desk is not None:
+        blocks = b"".join(body())
+        fields = await shop.signing_desk.sign(head, blocks, keys, now.timestamp())
+        if fields is not None:
+            return fields
     return dkim.sign_parts(head, body, keys, now=now)
 
 

@@ -435,9 +435,12 @@ class Connection:
 
     async def _read(self) -> ServerReply:
         try:
-            async with asyncio.timeout(self._patience.reply_seconds):
-                await self._writer.drain()
+            if wire.is_here(self._reader):  # one of several that came at once: no timer for it
                 reply = await wire.read_reply(self._reader)
+            else:
+                async with asyncio.timeout(self._patience.reply_seconds):
+                    await self._writer.drain()
+                    reply = await wire.read_reply(self._reader)
         except (OSError, TimeoutError) as error:
             raise as_trouble(error) from error
         if reply.code == 421:  # RFC 5321 §3.8: the server closes, whatever the command was

@@ -15,7 +15,9 @@ from appliance.relay.reasons import DeliveryTrouble, Say
 MAX_REPLY_LINES = 100
 MAX_REPLY_LINE_BYTES = 8_192
 MAX_KEPT_CHARACTERS = 1_000
+FEW_UNSENT_OCTETS = 16_384  # below that, sending on waits for nobody
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
+_ONE_LINE_REPLY = re.compile(rb"\d\d\d(?:[ \r][^\n]*)?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ async def read_reply(reader: asyncio.StreamReader) -> ServerReply:
     raise DeliveryTrouble(Say.NOT_SMTP, status="4.5.0", reply="too many lines")
 
 
+def is_here(reader: asyncio.StreamReader) -> bool:
+    """Whether a reply of one line has come already: reading it waits for nobody."""
+    buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
+    return _ONE_LINE_REPLY.match(buffer) is not None
+
+
 def unasked(reader: asyncio.StreamReader) -> DeliveryTrouble | None:
     """What is wrong when the server has spoken out of turn.
 
@@ -76,12 +84,14 @@ def unasked(reader: asyncio.StreamReader) -> DeliveryTrouble | None:
 def clean(text: str) -> str:
     """One printable line."""
     shown = text.rstrip("\r\n")[:MAX_KEPT_CHARACTERS]
-    return "".join(c if c.isprintable() else "?" for c in shown)
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def _joined(lines: list[str]) -> str:
     """Several lines as one; a repeated enhanced code is said once."""
     first = lines[0]
+    if len(lines) == 1:
+        return first
     status = re.match(r"[245]\.\d+\.\d+ ", first)
     rest = [line.removeprefix(status[0]) if status else line for line in lines[1:]]
     return " ".join([first, *rest])[:MAX_KEPT_CHARACTERS]
@@ -131,6 +141,9 @@ async def send_content(
     stuffer = Stuffer()
     async for block in content:
         writer.write(stuffer.feed(block))
+        if writer.transport.get_write_buffer_size() <= FEW_UNSENT_OCTETS:
+            await writer.drain()  # only to hear of a lost connection
+            continue
         async with asyncio.timeout(timeout_seconds):
             await writer.drain()
     return stuffer.finish()

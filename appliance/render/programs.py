@@ -177,12 +177,6 @@ ON_A_BOX = (
         switch=system.SSH_SWITCH,
         units=("ssh.service",),
     ),
-    Program(
-        name="panel",
-        files=(),
-        switch=system.PANEL_SWITCH,
-        units=("pennypost-panel.service",),
-    ),
     Program(name="console", files=("issue",), changed=(Command((AGETTY, "--reload")),)),
 )
 

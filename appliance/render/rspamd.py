@@ -5,7 +5,12 @@ the Bayes filter, the reputation of senders, and limits per sender (which the bo
 The rules of regular expressions, of MIME, of links and of forged senders need none of it.
 
 Hyperscan's compiled tables are kept on the data partition: made anew they take ten seconds of
-a PC's time. Nothing is fetched from rspamd's own servers.
+a PC's time.
+
+Nothing is fetched: the modules whose stock configuration names maps on public servers (mid,
+mime_types, phishing, rbl) get one of ours, with the package's own copies of the maps, and their
+stock files are not read, so that a new version's maps cannot slip in. The lists of links that
+`ask_lists` allows are asked by DNS; none of them is rspamd's.
 """
 
 from pathlib import Path
@@ -20,13 +25,11 @@ LEAST_MEMORY_BYTES = 900 * 1024 * 1024  # a board of 1 GB tells less than that
 STATE_FOLDER = "rspamd"
 OWN_ADDRESS = f"127.0.0.1:{SCANNER_PORT}"
 TASK_SECONDS = 8  # a message's own limit inside rspamd
-# What is asked of the network beside the sender's own DNS records comes with `ask_lists`.
+# Whose stock configuration is read: these name no public server.
 _MODULES = (
-    "chartable regexp dkim spf dmarc arc mime_types mid once_received forged_recipients "
-    "maillist hfilter phishing trie"
+    "chartable regexp dkim spf dmarc arc once_received forged_recipients maillist hfilter trie"
 )
 MODULES = _MODULES.split()
-LIST_MODULES = ("rbl",)
 
 
 def is_on(settings: Settings, facts: Facts) -> bool:
@@ -60,25 +63,43 @@ def configuration(
 ) -> str:
     """The whole configuration. `state` is a folder of its own; `resolver` is address:port."""
     content = settings.content
-    modules = [*MODULES, *(LIST_MODULES if content.ask_lists else ())]
-    included = "".join(f'.include "$CONFDIR/modules.d/{name}.conf"\n' for name in modules)
+    included = "".join(f'.include "$CONFDIR/modules.d/{name}.conf"\n' for name in MODULES)
     return _TEMPLATE.format(
         state=state,
         listen=listen,
         dns=f'nameserver = ["{resolver}"];' if resolver else "",
         seconds=TASK_SECONDS,
         max_message=content.scan_bytes + 1024 * 1024,
-        modules=included,
+        modules=included + _AT_HOME,
+        lists=_LISTS if content.ask_lists else "",
         antivirus=_antivirus(settings),
     )
 
 
 def _antivirus(settings: Settings) -> str:
-    """Each attachment is given to clamd; what it finds is a symbol, judged by the relay."""
+    """What clamd finds is a symbol, judged by the relay.
+
+    It gets each attachment as rspamd takes the message apart, and the message as a whole: rspamd
+    hands on no text and no part of a kind that it knows to be harmless, and ClamAV alone might
+    take a message apart in another way than the reader's program does.
+    """
     content = settings.content
     if not (content.virus and content.clamav):
         return ""
-    return _ANTIVIRUS.format(clamav=content.clamav, max_size=content.scan_bytes)
+    rules = "".join(
+        _ANTIVIRUS.format(
+            name=name,
+            symbol=symbol,
+            parts=parts,
+            clamav=content.clamav,
+            max_size=content.scan_bytes + 1024 * 1024,
+        )
+        for name, symbol, parts in (
+            ("parts", "CLAM_VIRUS", "true"),
+            ("whole", "CLAM_WHOLE", "false"),
+        )
+    )
+    return f"antivirus {{\n{rules}}}\n"
 
 
 _TEMPLATE = """\
@@ -141,21 +162,110 @@ modules {{
 hfilter {{
     hostname_enabled = false;
 }}
-{antivirus}"""
+{lists}{antivirus}"""
+
+_AT_HOME = """\
+mid {
+    source {
+        url = ["${CONFDIR}/maps.d/mid.inc"];
+    }
+}
+mime_types {
+    file = ["${CONFDIR}/maps.d/mime_types.inc"];
+    extension_map {
+        html = "text/html";
+        txt = ["text/plain", "text/rfc822-headers", "message/disposition-notification"];
+        pdf = ["application/pdf", "application/x-pdf", "application/octet-stream"];
+    }
+}
+phishing {
+    symbol = "PHISHING";
+    openphish_enabled = false;
+    phishtank_enabled = false;
+    exceptions {
+        REDIRECTOR_FALSE = ["${CONFDIR}/maps.d/redirectors.inc"];
+    }
+}
+"""
+
+# The codes are those that each list documents; the scores are rspamd's own (surbl_group.conf).
+_LISTS = """\
+rbl {
+    default_exclude_users = true;
+    url_whitelist = ["${CONFDIR}/maps.d/surbl-whitelist.inc"];
+    rbls {
+        SURBL_MULTI {
+            rbl = "multi.surbl.org";
+            checks = ["urls", "emails", "dkim"];
+            emails_domainonly = true;
+            url_full_hostname = true;
+            ignore_defaults = true;
+            returnbits {
+                DM_SURBL = 4;
+                PH_SURBL_MULTI = 8;
+                MW_SURBL_MULTI = 16;
+                CT_SURBL = 32;
+                ABUSE_SURBL = 64;
+                CRACKED_SURBL = 128;
+                SURBL_BLOCKED = 1;
+            }
+        }
+        URIBL_MULTI {
+            rbl = "multi.uribl.com";
+            checks = ["urls", "emails", "dkim"];
+            emails_domainonly = true;
+            ignore_defaults = true;
+            returnbits {
+                URIBL_BLOCKED = 1;
+                URIBL_BLACK = 2;
+                URIBL_GREY = 4;
+                URIBL_RED = 8;
+            }
+        }
+        DBL {
+            rbl = "dbl.spamhaus.org";
+            checks = ["urls", "emails", "dkim"];
+            emails_domainonly = true;
+            no_ip = true;
+            ignore_defaults = true;
+            returncodes {
+                DBL_SPAM = "127.0.1.2";
+                DBL_PHISH = "127.0.1.4";
+                DBL_MALWARE = "127.0.1.5";
+                DBL_BOTNET = "127.0.1.6";
+                DBL_ABUSE = "127.0.1.102";
+                DBL_ABUSE_REDIR = "127.0.1.103";
+                DBL_ABUSE_PHISH = "127.0.1.104";
+                DBL_ABUSE_MALWARE = "127.0.1.105";
+                DBL_ABUSE_BOTNET = "127.0.1.106";
+                DBL_BLOCKED_OPENRESOLVER = "127.255.255.254";
+                DBL_BLOCKED = "127.255.255.255";
+            }
+        }
+        SEM_URIBL_UNKNOWN {
+            rbl = "uribl.spameatingmonkey.net";
+            checks = ["urls", "emails", "dkim"];
+            emails_domainonly = true;
+            no_ip = true;
+            ignore_defaults = true;
+            returnbits {
+                SEM_URIBL = 2;
+            }
+        }
+    }
+}
+"""
 
 _ANTIVIRUS = """\
-antivirus {{
-    clamav {{
+    {name} {{
         type = "clamav";
-        symbol = "CLAM_VIRUS";
+        symbol = "{symbol}";
         servers = "{clamav}";
-        scan_mime_parts = true;
-        scan_text_mime = true;
+        scan_mime_parts = {parts};
         scan_image_mime = true;
         max_size = {max_size};
         timeout = 6.0;
         retransmits = 1;
         log_clean = false;
     }}
-}}
 """

@@ -12,7 +12,6 @@ DEFAULT_HOST = "pennypost"
 RELAY_SWITCH = "relay.on"  # it also keeps the queue, so it runs with the mail service off
 MAIL_SWITCH = "mail.on"
 SSH_SWITCH = "ssh.on"
-PANEL_SWITCH = "panel.on"  # the button is watched while the box waits for its owner
 
 
 def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
@@ -31,8 +30,6 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     }
     if facts.claimed:
         files[RELAY_SWITCH] = ""
-    else:
-        files[PANEL_SWITCH] = ""
     if mail_is_on(settings, facts):
         files[MAIL_SWITCH] = ""
     if ssh_is_on(settings, facts):

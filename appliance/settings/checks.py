@@ -25,6 +25,7 @@ def findings(settings: Settings) -> list[Finding]:
         *_queue_times(settings),
         *_trusted_networks(settings),
         *_aliases(settings),
+        *_viruses(settings),
         *network.findings(settings.network),
     ]
     return sorted(found, key=lambda finding: finding.result is not Result.BAD)
@@ -206,3 +207,19 @@ def _aliases(settings: Settings) -> list[Finding]:
                 )
             )
     return found
+
+
+def _viruses(settings: Settings) -> list[Finding]:
+    """The switch alone finds nothing: ClamAV is on another machine."""
+    content = settings.content
+    if not content.virus or content.clamav:
+        return []
+    return [
+        Finding(
+            check="settings.content.clamav",
+            result=Result.WARN,
+            say="Viruses are to be looked for, but no ClamAV is named.",
+            means="Nobody looks for viruses.",
+            fix="Give the address of a ClamAV, or switch the search off.",
+        )
+    ]

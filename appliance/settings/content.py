@@ -97,7 +97,8 @@ class Content:
     ask_lists: bool = switch(
         True,
         "Ask public block lists about links",
-        "rspamd asks lists of known spam links by DNS, which then see the domains in messages.",
+        "rspamd asks four lists of known spam links by DNS, which then see the domains in "
+        "messages.",
     )
     spam_for_own: bool = switch(
         False,
@@ -118,20 +119,21 @@ class Content:
         100 * MIB,
         "bytes",
         "Scan messages up to",
-        "Larger ones are not given to the scanner; spam is hardly ever that large.",
+        "Larger ones are looked through neither for spam nor for viruses, and their header says "
+        "so. Spam is hardly ever that large.",
     )
     virus: bool = switch(
         False,
         "Look for viruses",
-        "rspamd asks a ClamAV on this address; see below. ClamAV needs a box with at least "
-        "4 GB of memory, or a machine of its own.",
+        "The box hands each attachment to the ClamAV whose address is below. It is a machine of "
+        "yours with at least 4 GB of memory.",
     )
     clamav: str = text(
         "",
         parse.optional(clamd),
         "Address of ClamAV",
-        "Where clamd answers, such as 10.20.30.40:3310. ClamAV is not part of the box; without "
-        "an address no viruses are looked for.",
+        "Where ClamAV's program clamd answers, such as 10.20.30.40:3310. ClamAV is not part of "
+        "the box; without an address no viruses are looked for.",
     )
     virus_action: str = choice(
         "refuse",

@@ -17,6 +17,12 @@ class Submission:
         "From outside, mail is taken for sending with the user name and password of an account. "
         "Off: only trusted networks may send.",
     )
+    check_from: bool = switch(
+        True,
+        "The sender in the letter must be an own address",
+        "Of who signed in, a letter is taken only if its From and Sender are addresses of that "
+        "account or aliases that lead to it. Off: only the sender of the envelope is checked.",
+    )
     max_per_hour: int = number(
         300,
         1,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance.mail import dsn
+from appliance.mail.address import Address
 from appliance.mail.dsn import Fate, Kind, Original
 from appliance.mail.envelope import Envelope, Notify, Recipient
 from appliance.mail.message import split_head
@@ -70,6 +71,11 @@ def report(
         now=reporter.now,
         final_try_at=reporter.final_try_at,
     )
+    return to_sender(sender, body, report_id=report_id, now=reporter.now)
+
+
+def to_sender(sender: Address, body: bytes, *, report_id: str, now: datetime) -> NewMessage:
+    """A finished report for the queue: from `<>`, and nobody is told if it cannot be delivered."""
     return NewMessage(
         queue_id=report_id,
         envelope=Envelope(
@@ -78,7 +84,7 @@ def report(
             smtputf8=not sender.is_ascii,
             eight_bit=not body.isascii(),
         ),
-        received_at=reporter.now,
+        received_at=now,
         size=len(body),
         body=body,
         direction="report",

@@ -6,6 +6,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 from appliance.mail.envelope import Envelope, Recipient
@@ -30,70 +31,122 @@ _FATES = {
     State.DELIVERED: Fate.DELIVERED,
     State.BOUNCED: Fate.BOUNCED,
 }
+_QUEUED, _HELD = str(Fate.QUEUED), str(Fate.HELD)  # the first is also State.QUEUED's word
 
 
-def insert(batch: Batch, message: NewMessage) -> QueuedMessage:
-    """A new message with its recipients and their rows in the ledger."""
-    envelope, at = message.envelope, to_seconds(message.received_at)
-    sender = None if envelope.mail_from is None else str(envelope.mail_from)
-    body_file = message.body_file.name if message.body_file is not None else ""
-    batch.accepted.append(message.queue_id)
-    number = batch.db.execute(
-        "INSERT INTO messages (queue_id, received_at, size, direction, mail_from, smtputf8,"
-        " eight_bit, ret, envid, client, helo, trace, skip, held, no_reports,"
-        " body_file, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            message.queue_id, at, message.size, message.direction, sender, envelope.smtputf8,
-            envelope.eight_bit, envelope.ret, envelope.envid, message.client, message.helo,
-            message.trace, message.skip, message.held, message.no_reports, body_file,
-            message.body,
-        ),
-    ).lastrowid  # fmt: skip
-    recipients = tuple(
-        _insert_recipient(batch, message, sender, number, recipient, at, steps)
-        for recipient, steps in zip(envelope.recipients, _steps_of(message), strict=True)
+def insert(batch: Batch, messages: Sequence[NewMessage]) -> list[QueuedMessage]:
+    """New messages with their recipients and their rows in the ledger, in a few statements.
+
+    SQLite numbers rows of one statement one after another: nobody else writes meanwhile.
+    """
+    if not messages:
+        return []
+    batch.accepted += [message.queue_id for message in messages]
+    first = _insert_rows(batch.db, _NEW_MESSAGE, [_message_row(one) for one in messages])
+    numbered = [
+        (number, message, recipient, steps)
+        for number, message in enumerate(messages, first)
+        for recipient, steps in zip(message.envelope.recipients, _steps_of(message), strict=True)
+    ]
+    entries = [_ledger_row(message, to, steps) for _, message, to, steps in numbered]
+    entry = _insert_rows(batch.db, _NEW_ENTRY, entries)
+    _insert_rows(
+        batch.db,
+        _NEW_RECIPIENT,
+        [_recipient_row(n, of, one, to) for n, (of, one, to, _) in enumerate(numbered, entry)],
     )
+    waiting: dict[int, list[QueuedRecipient]] = {first + n: [] for n in range(len(messages))}
+    for number, (of, _, recipient, _) in enumerate(numbered, entry):
+        waiting[of].append(QueuedRecipient(id=number, recipient=recipient))
+    return [
+        _queued(message, number, tuple(waiting[number]))
+        for number, message in enumerate(messages, first)
+    ]
+
+
+_NEW_MESSAGE = (
+    "messages (queue_id, received_at, size, direction, mail_from, smtputf8, eight_bit, ret, envid,"
+    " client, helo, trace, skip, held, no_reports, body_file, body)"
+)
+_NEW_ENTRY = "ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate, steps)"
+_NEW_RECIPIENT = (
+    "recipients (id, message_id, address, domain, notify, orcpt, state, next_attempt_at)"
+)
+_ROWS_AT_ONCE = (16, 4, 1)  # few forms, so that each statement is prepared once
+
+
+def _insert_rows(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows; the number of the first one."""
+    at, last = 0, 0
+    for count in _ROWS_AT_ONCE:
+        while len(rows) - at >= count:
+            values = list(itertools.chain.from_iterable(rows[at : at + count]))
+            last = db.execute(_statement(into, count), values).lastrowid or 0
+            at += count
+    return last - len(rows) + 1
+
+
+@cache
+def _statement(into: str, count: int) -> str:
+    row = ", ".join("?" * (into.count(",") + 1))
+    return f"INSERT INTO {into} VALUES " + ", ".join([f"({row})"] * count)
+
+
+# Flags as numbers and states as plain text: SQLite's module binds those without asking adapters.
+
+
+def _message_row(message: NewMessage) -> tuple[Any, ...]:
+    envelope = message.envelope
+    return (
+        message.queue_id, to_seconds(message.received_at), message.size, message.direction,
+        _sender(envelope), int(envelope.smtputf8), int(envelope.eight_bit), envelope.ret,
+        envelope.envid, message.client, message.helo, message.trace, message.skip,
+        int(message.held), int(message.no_reports), _body_file(message), message.body,
+    )  # fmt: skip
+
+
+def _ledger_row(message: NewMessage, recipient: Recipient, steps: str) -> tuple[Any, ...]:
+    at, fate = to_seconds(message.received_at), _HELD if message.held else _QUEUED
+    return (
+        at, at, message.queue_id, message.client, message.helo, _sender(message.envelope),
+        str(recipient.address), fate, steps,
+    )  # fmt: skip
+
+
+def _recipient_row(
+    number: int, message_number: int, message: NewMessage, recipient: Recipient
+) -> tuple[Any, ...]:
+    return (
+        number, message_number, str(recipient.address), recipient.address.domain_key,
+        ",".join(recipient.notify), recipient.orcpt, _QUEUED,
+        None if message.held else to_seconds(message.received_at),
+    )  # fmt: skip
+
+
+def _queued(
+    message: NewMessage, number: int, recipients: tuple[QueuedRecipient, ...]
+) -> QueuedMessage:
     return QueuedMessage(
-        id=number or 0,
+        id=number,
         queue_id=message.queue_id,
-        envelope=envelope,
+        envelope=message.envelope,
         received_at=message.received_at,
         size=message.size,
         trace=message.trace,
         skip=message.skip,
-        body_file=body_file,
+        body_file=_body_file(message),
         body=message.body,
         no_reports=message.no_reports,
         recipients=recipients,
     )
 
 
-def _insert_recipient(
-    batch: Batch,
-    message: NewMessage,
-    sender: str | None,
-    message_id: int | None,
-    recipient: Recipient,
-    at: float,
-    steps: str,
-) -> QueuedRecipient:
-    address = str(recipient.address)
-    fate = Fate.HELD if message.held else Fate.QUEUED
-    number = batch.db.execute(
-        "INSERT INTO ledger (at, updated_at, queue_id, client, helo, mail_from, recipient, fate,"
-        " steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (at, at, message.queue_id, message.client, message.helo, sender, address, fate, steps),
-    ).lastrowid
-    batch.db.execute(
-        "INSERT INTO recipients (id, message_id, address, domain, notify, orcpt, state,"
-        " next_attempt_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            number, message_id, address, recipient.address.domain_key,
-            ",".join(recipient.notify), recipient.orcpt, State.QUEUED,
-            None if message.held else at,
-        ),
-    )  # fmt: skip
-    return QueuedRecipient(id=number or 0, recipient=recipient)
+def _sender(envelope: Envelope) -> str | None:
+    return None if envelope.mail_from is None else str(envelope.mail_from)
+
+
+def _body_file(message: NewMessage) -> str:
+    return message.body_file.name if message.body_file is not None else ""
 
 
 def _steps_of(message: NewMessage) -> tuple[str, ...]:
@@ -215,8 +268,12 @@ def due(
     limit: int,
     skip_domains: Sequence[str],
     skip: Collection[int],
+    body_bytes: int = 0,
 ) -> list[QueuedMessage]:
-    """Messages with those of their recipients that are due and not skipped."""
+    """Messages with those of their recipients that are due and not skipped.
+
+    Small bodies come along where it is the first try, `body_bytes` of them in all.
+    """
     found = db.execute(
         "SELECT message_id, id, address, notify, orcpt, attempts FROM recipients"
         " WHERE next_attempt_at <= ? AND domain NOT IN (SELECT value FROM json_each(?))"
@@ -228,11 +285,14 @@ def due(
     for message_id, *rest in itertools.islice(fresh, limit):
         by_message.setdefault(message_id, []).append(_recipient(*rest))
     found.close()
-    return [
-        message
-        for message_id, recipients in by_message.items()
-        if (message := load(db, message_id, tuple(recipients))) is not None
-    ]
+    messages: list[QueuedMessage] = []
+    for message_id, recipients in by_message.items():
+        room = 0 if any(entry.attempts for entry in recipients) else body_bytes
+        message = load(db, message_id, tuple(recipients), body_up_to=room)
+        if message is not None:
+            messages.append(message)
+            body_bytes -= len(message.body or b"")
+    return messages
 
 
 def _recipient(number: int, address: str, notify: str, orcpt: str, tries: int) -> QueuedRecipient:
@@ -241,18 +301,23 @@ def _recipient(number: int, address: str, notify: str, orcpt: str, tries: int) -
 
 
 def load(
-    db: sqlite3.Connection, message_id: int, recipients: tuple[QueuedRecipient, ...]
+    db: sqlite3.Connection,
+    message_id: int,
+    recipients: tuple[QueuedRecipient, ...],
+    *,
+    body_up_to: int = 0,
 ) -> QueuedMessage | None:
-    """A message without its body; None when it is gone."""
+    """A message, with its body if that is no larger; None when it is gone."""
     row: Sequence[Any] | None = db.execute(
         "SELECT queue_id, received_at, size, delay_notified, mail_from, smtputf8, eight_bit, ret,"
-        " envid, trace, skip, body_file, no_reports FROM messages WHERE id = ?",
-        (message_id,),
+        " envid, trace, skip, body_file, no_reports, CASE WHEN size <= ? THEN body END"
+        " FROM messages WHERE id = ?",
+        (body_up_to, message_id),
     ).fetchone()
     if row is None:
         return None
     queue_id, received_at, size, notified, mail_from, utf8, eight, ret, envid, *rest = row
-    trace, skip, file, no_reports = rest
+    trace, skip, file, no_reports, body = rest
     envelope = Envelope(
         None if mail_from is None else address_from_text(mail_from),
         tuple(entry.recipient for entry in recipients),
@@ -270,6 +335,7 @@ def load(
         trace=trace,
         skip=skip,
         body_file=file,
+        body=body,
         delay_notified=bool(notified),
         no_reports=bool(no_reports),
         recipients=recipients,

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from appliance.base.clock import Clock
 from appliance.mail.message import split_head
-from appliance.spool import bodies, database, flood, ledger, reconcile, rows
+from appliance.spool import bodies, database, departures, flood, ledger, reconcile, rows
 from appliance.spool.bodies import BodyFile, Disk, RealDisk
+from appliance.spool.departures import Departure
 from appliance.spool.flood import Flood
 from appliance.spool.ledger import Keeping
 from appliance.spool.model import (
@@ -30,6 +31,7 @@ from appliance.spool.model import (
 from appliance.spool.writer import Batch, Writer
 
 VACUUM_STEP_PAGES = 1_000
+DUE_BODY_BYTES = 2 * 1024 * 1024  # read along with what is due
 FLOOD_SECONDS = 10.0  # between two countings of refusals that have no row of their own
 
 JSON = Any
@@ -45,7 +47,7 @@ class Spool:
         self._clock = clock
         self._disk = disk
         self._path = folder / "spool.db"
-        self._writer = Writer(self._path, self.bodies, disk)
+        self._writer = Writer(self._path, self.bodies, disk, rows.insert)
         self._for_delivery = Reader(self._path)
         self._for_pages = Reader(self._path)
         self._for_upkeep = Reader(self._path)
@@ -117,11 +119,7 @@ class Spool:
     def _submit(
         self, messages: Sequence[NewMessage], *, flush_bodies: bool
     ) -> "asyncio.Future[list[QueuedMessage]]":
-        return self._writer.submit(
-            lambda batch: [rows.insert(batch, message) for message in messages],
-            flush_bodies=flush_bodies,
-            then=self._announce,
-        )
+        return self._writer.put(messages, flush_bodies=flush_bodies, then=self._announce)
 
     def _announce(self, queued: list[QueuedMessage]) -> None:
         for message in queued:
@@ -186,7 +184,9 @@ class Spool:
         `skip` are recipients already in hand.
         """
         domains, at = tuple(skip_domains), to_seconds(now)
-        return await self._for_delivery.ask(lambda db: rows.due(db, at, limit, domains, skip))
+        return await self._for_delivery.ask(
+            lambda db: rows.due(db, at, limit, domains, skip, DUE_BODY_BYTES)
+        )
 
     async def next_due(self, now: datetime) -> float | None:
         """The earliest time after `now` of any next attempt, in seconds since 1970."""
@@ -218,6 +218,9 @@ class Spool:
 
     async def whole(self, message: QueuedMessage) -> AsyncIterator[bytes]:
         """What goes on the wire: our trace fields, then the content as it came."""
+        if message.body is not None:
+            yield message.trace + message.body[message.skip :]
+            return
         if message.trace:
             yield message.trace
         async for block in self.content(message):
@@ -247,10 +250,14 @@ class Spool:
         Raises SpoolFailed; then nothing was recorded, and the caller must try again.
         """
         now = to_seconds(self._clock.now())
+        if departures.is_plain(outcomes) and not reports and not delay_notified:
+            left = Departure(message.id, outcomes, now)
+            await self._writer.submit(lambda batch: batch.together(departures.put_down, left))
+            return []
 
         def apply(batch: Batch) -> list[QueuedMessage]:
             there = rows.record(batch, message.id, outcomes, now, delay_notified=delay_notified)
-            return [rows.insert(batch, report) for report in reports] if there else []
+            return rows.insert(batch, reports) if there else []
 
         queued = await self._writer.submit(apply)
         for report in queued:

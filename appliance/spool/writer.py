@@ -12,14 +12,15 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.spool import database
 from appliance.spool.bodies import Disk
-from appliance.spool.model import SpoolFailed
+from appliance.spool.model import NewMessage, QueuedMessage, SpoolFailed
 
 MAX_BATCH = 512
 SECONDS_BETWEEN_REOPENINGS = 1.0
@@ -35,11 +36,26 @@ class Batch:
     bodies: Path
     unlink_after: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)  # queue ids put in by this batch
+    _together: "dict[Together, list[Any]]" = field(default_factory=dict)
+
+    def together(self, work: "Together", item: object) -> None:
+        """Have `work` run once for all items of the batch, when its other jobs have run."""
+        self._together.setdefault(work, []).append(item)
+
+    def finish(self) -> None:
+        """Run what was put off."""
+        for work, items in self._together.items():
+            work(self, items)
+
+
+Together = Callable[[Batch, list[Any]], None]
+Insert = Callable[[Batch, Sequence[NewMessage]], list[QueuedMessage]]
 
 
 @dataclass(slots=True)
 class _Job:
-    apply: Callable[[Batch], Any]
+    apply: Callable[[Batch], Any] | None  # None: `messages` are to be put in
+    messages: Sequence[NewMessage]
     future: "asyncio.Future[Any]"
     flush_bodies: bool
     then: Callable[[Any], None] | None
@@ -48,11 +64,13 @@ class _Job:
 class Writer:
     """Owns the writing connection. Made and used on the loop; works in its own thread."""
 
-    def __init__(self, path: Path, bodies: Path, disk: Disk) -> None:
+    def __init__(self, path: Path, bodies: Path, disk: Disk, insert: Insert) -> None:
         self._path = path
         self._bodies = bodies
         self._disk = disk
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._insert = insert
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._fresh: list[_Job] = []  # of this turn of the loop
         opened = database.open_for_writing(path)
         self._db: sqlite3.Connection | None = opened
         self._withdrawn: list[str] = []
@@ -79,12 +97,33 @@ class Writer:
         The future raises SpoolFailed when the disk refuses. With `flush_bodies` the folder of
         bodies is flushed before the commit.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(apply, future, flush_bodies, then))
-        return future
+        return self._put(_Job(apply, (), self._loop.create_future(), flush_bodies, then))
+
+    def put(
+        self,
+        messages: Sequence[NewMessage],
+        *,
+        flush_bodies: bool = False,
+        then: Callable[[list[QueuedMessage]], None] | None = None,
+    ) -> "asyncio.Future[list[QueuedMessage]]":
+        """As `submit`, for new messages: those of one batch go in together."""
+        return self._put(_Job(None, messages, self._loop.create_future(), flush_bodies, then))
+
+    def _put(self, job: _Job) -> "asyncio.Future[Any]":
+        if not self._fresh:
+            self._loop.call_soon(self._hand_over)
+        self._fresh.append(job)
+        return job.future
+
+    def _hand_over(self) -> None:
+        """Give the thread what came in one turn of the loop, all at once: it is woken once."""
+        if self._fresh:
+            self._jobs.put(self._fresh)
+            self._fresh = []
 
     async def close(self) -> None:
         """Finish what is waiting and close."""
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -103,12 +142,12 @@ class Writer:
         """Wait for a job, then take whatever else is there."""
         batch: list[_Job] = []
         try:
-            job = self._jobs.get(timeout=SECONDS_BETWEEN_REOPENINGS if self._db is None else None)
-            while job is not None:
-                batch.append(job)
+            jobs = self._jobs.get(timeout=SECONDS_BETWEEN_REOPENINGS if self._db is None else None)
+            while jobs is not None:
+                batch += jobs
                 if len(batch) >= MAX_BATCH:
                     return batch, False
-                job = self._jobs.get_nowait()
+                jobs = self._jobs.get_nowait()
         except queue.Empty:
             return batch, False
         return batch, True
@@ -132,7 +171,12 @@ class Writer:
         batch = Batch(db, self._bodies)
         self._current = batch
         db.execute("BEGIN IMMEDIATE")
-        results = [(job, job.apply(batch)) for job in jobs]
+        queued = iter(self._insert(batch, [new for job in jobs for new in job.messages]))
+        results = [
+            (job, job.apply(batch) if job.apply else list(islice(queued, len(job.messages))))
+            for job in jobs
+        ]
+        batch.finish()
         if any(job.flush_bodies for job in jobs):
             self._disk.flush_folder(self._bodies)
         self._disk.before_commit()

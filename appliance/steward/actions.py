@@ -33,6 +33,7 @@ from appliance.steward.arguments import (
     settings_object,
     whole_number,
 )
+from appliance.steward.box import BoxActions
 from appliance.steward.signing import SigningDesk
 
 
@@ -59,6 +60,7 @@ class Steward:
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
         self.accounts = AccountActions(place, store, clock)
+        self._box = BoxActions(place, clock, restart)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -95,6 +97,7 @@ class Steward:
             "dkim.switch": Action(do=self.dkim_switch, arguments=domain | force, changes=True),
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
+            **self._box.table(),
             **self.accounts.table(),
         }
 
@@ -243,7 +246,7 @@ class Steward:
     def reboot(self, progress: Progress, who: Who) -> Any:
         if self._place.dev:
             raise Refused.because("steward.reboot", "This is a checkout; there is no box to start.")
-        run((SYSTEMCTL, "--no-block", "reboot"), timeout_seconds=30)
+        restart()
         return {}
 
     def _bring(
@@ -287,3 +290,8 @@ class Steward:
             )
             new_revision, changed = stored[0]
             return {"revision": new_revision, "changed": list(changed)}
+
+
+def restart() -> None:
+    """Restart the machine, soon."""
+    run((SYSTEMCTL, "--no-block", "reboot"), timeout_seconds=30)

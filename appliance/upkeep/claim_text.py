@@ -11,7 +11,7 @@ from pathlib import Path
 from appliance.base.files import remove_file, replace_file
 from appliance.base.finding import PennypostError
 from appliance.render.claim import ClaimFiles
-from appliance.upkeep import esp, preseed
+from appliance.upkeep import esp, preseed, resets
 
 NAME = "CLAIM.TXT"
 CLAIM = Path("/data/pennypost/claim")
@@ -64,6 +64,10 @@ def main() -> int:
             with esp.writable() as partition:
                 preseed.remove(partition, claim)
             _log.info("pennypost.toml is off the boot partition")
+        if resets.doomed(esp.MOUNT_POINT, CLAIM.parent):
+            with esp.writable() as partition:
+                resets.remove(partition, CLAIM.parent)
+            _log.info("RESET.TXT is off the boot partition")
         if bring_about(wanted(CLAIM), esp.MOUNT_POINT):
             _log.info("%s follows the claim", NAME)
     except (PennypostError, OSError) as error:

@@ -36,6 +36,7 @@ from appliance.web import (
     style,
     trace,
     visit,
+    whys,
     wizard,
     words,
 )
@@ -104,6 +105,7 @@ def _teach_templates(app: Flask) -> None:
         return url_for("static", filename=name, v=stamps.get(name, "0"))
 
     app.jinja_env.globals.update(
+        in_words=whys.in_words,
         _=_,
         static=static,
         csrf=_csrf_field,

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, PennypostError, Result
 from appliance.settings import checks
 from appliance.spool import reconcile
+from appliance.web import visit
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
 from appliance.web.words import day, number, parse_time, zone
@@ -247,6 +249,18 @@ def _page(now: Now) -> str:
 def more() -> str:
     """The fifth place of the bar on a phone."""
     return render_template("home/more.html", place="more")
+
+
+@pages.post("/identify")
+def identify() -> Response:
+    """H4: let the box blink, so that one finds it among others; again ends it."""
+    on = request.form.get("do") != "off"
+    services().steward.ask("box.identify", {"on": on})
+    if on:
+        visit.say_next(_("The box blinks for five minutes. A press of its button ends it."))
+    else:
+        visit.say_next(_("The box does not blink any more."))
+    return redirect(url_for("home.page"), 303)
 
 
 @pages.get("/")

@@ -15,7 +15,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.base.finding import Refused, Result
-from appliance.web import visit
+from appliance.web import visit, whys
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
 from appliance.web.words import number, parse_time
@@ -183,7 +183,7 @@ def _event(raw: Mapping[str, Any]) -> Event:
         host = told.host or str(raw.get("route") or "")
         say = _("Handed to %(host)s for %(address)s.", host=host, address=told.address)
     else:
-        say = f"{told.address}: {_(told.say) if told.say else _(kind)}"
+        say = f"{told.address}: {whys.in_words(told.say) if told.say else _(kind)}"
     return Event(at=parse_time(raw.get("at")), say=say, reply=told.reply)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -143,12 +143,32 @@ def answer() -> str | tuple[str, int]:
     return _question(typed, found)
 
 
+_WEIGHT = ("not asked", "passed", "note", "defer", "reject")
+
+
+def by_station(words: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One word a station, in the order of the scheme: a station asks several things."""
+    heaviest: dict[str, Mapping[str, Any]] = {}
+    for word in words:
+        known = heaviest.get(word["station"])
+        if known is None or _WEIGHT.index(word["told"]) > _WEIGHT.index(known["told"]):
+            heaviest[word["station"]] = word
+    return sorted(heaviest.values(), key=lambda word: int(word["number"]))
+
+
+def refused_recipients(turns: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The turns in which a recipient was turned away while the letter went on."""
+    return [turn for turn in turns if turn["command"].startswith("RCPT") and turn["code"] >= 400]
+
+
 def _question(typed: Typed, found: Mapping[str, Any] | None = None, error: str = "") -> str:
     return render_template(
         "scheme/try.html",
         place="settings",
         typed=typed,
         found=found,
+        refused=refused_recipients(found["turns"]) if found else (),
+        by_station=by_station,
         problem=error,
         names=STATIONS,
         told=TOLD,

@@ -137,7 +137,7 @@ SCREENS = (
         "sending",
         N_("Sending"),
         N_("How your own people send: signing in, and how much one account may send."),
-        ("submission.sign_in", "submission.brake"),
+        ("submission.sign_in", "submission.check_from", "submission.brake"),
         (
             "submission.max_per_hour",
             "submission.max_recipients_per_hour",

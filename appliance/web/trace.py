@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from appliance.spool import narrative
+from appliance.web import whys
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
 from appliance.web.words import parse_time
@@ -34,6 +35,9 @@ FATES: Mapping[str, tuple[str, str]] = {
     "refused": ("bad", N_("refused")),
     "put off": ("warn", N_("put off")),
 }
+
+# What a check did.
+ACTIONS: Mapping[str, str] = {"note": N_("note"), "reject": N_("reject"), "defer": N_("defer")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,12 @@ def found(item: Mapping[str, Any]) -> Found:
 
 def _line(told: narrative.Told) -> Line:
     values = dict(told.values)
-    for name in ("reason", "client", "author"):  # texts of ours, where they are not names
+    for name in ("reason", "client", "author", "why"):  # texts of ours, where they are not names
         if name in values:
-            values[name] = _(values[name])
+            values[name] = whys.in_words(values[name])
+    if "result" in values:
+        check, between, action = values["result"].rpartition(": ")
+        values["result"] = f"{check}{between}{_(ACTIONS.get(action, action))}"
     return Line(parse_time(told.at), _(told.pattern, **values).rstrip())
 
 

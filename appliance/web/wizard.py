@@ -95,11 +95,19 @@ def claim() -> Response | tuple[str, int]:
         typed = request.form.get("code", "")[:100]
         outcome = claim.try_code(typed, **who, take_over=take_over)
     if outcome is Outcome.CLAIMED:
+        _answer_what_is_known()
         return redirect(_place(), 303)
     if outcome is Outcome.CLOSED:
         return redirect(url_for("home.page"), 303)
     status = {Outcome.PAUSED: 429, Outcome.TAKEN: 409, Outcome.NO_CODE: 503}.get(outcome, 422)
     return _claim_page(outcome, typed=request.form.get("code", "")[:100]), status
+
+
+def _answer_what_is_known() -> None:
+    """After a reset of the password the other answers stand in the settings."""
+    s = services()
+    if not s.draft.answers():
+        s.draft.save("claim", wizard_steps.answered_before(s.view().settings))
 
 
 def _claim_page(outcome: Outcome | None = None, typed: str = "") -> str:
@@ -120,6 +128,7 @@ def _claim_page(outcome: Outcome | None = None, typed: str = "") -> str:
         wrong=error,
         not_pressed=outcome is Outcome.NOT_PRESSED,
         preseed=services().view().facts.get("preseed", {}),
+        kept=bool(services().view().settings.mail.hostname),
         typed=typed if outcome is Outcome.WRONG else "",
         languages=LANGUAGES,
     )

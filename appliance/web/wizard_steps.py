@@ -94,6 +94,21 @@ def changes_of(answers: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answers.items() if name in known}
 
 
+def answered_before(settings: Settings) -> dict[str, Any]:
+    """The answers of a box that was set up once and only lost its administrators (H5).
+
+    A smarthost's password is not shown to the pages, so its page is asked again.
+    """
+    if not settings.mail.hostname:
+        return {}
+    names = ["box.language", "box.time_zone", "mail.main_domain", "mail.hostname"]
+    names += ["mail.relay_domains", "outbound.mode"]
+    if settings.outbound.smarthost_host:
+        names.remove("outbound.mode")
+    flat = schema.to_json(settings, secrets=False)
+    return {name: flat[name] for name in names} | {DNS_SEEN: True}
+
+
 def doubts(answers: Mapping[str, Any]) -> list[Finding]:
     """What the rules across settings say of the answers, once mail is on."""
     try:

@@ -27,7 +27,6 @@ AFTER = (
     "/queue/",
     "/trace/",
     "/queue/?search=nobody-has-this",
-    "/trace/",
     "/queue/delete?which=all",
     "/people/",
     "/settings/",
@@ -197,6 +196,7 @@ def test_every_page_is_accessible_and_fits(checkout: Checkout, chromium: Browser
         page.locator("tbody th a").first.click()
         page.wait_for_url("**/queue/letter/**")
         looker.look("page-letter")
+        look_at_entries(page, looker)
         page.goto("/people/")
         page.fill("[name=label]", "monitoring")
         page.locator("form[action='/people/tokens'] button").click()
@@ -212,6 +212,28 @@ def test_every_page_is_accessible_and_fits(checkout: Checkout, chromium: Browser
         page.wait_for_url("**/sign-in")
         looker.look("page-sign-in")
     assert looker.wrong == [], "\n".join(looker.wrong)
+
+
+def look_at_entries(page: Page, looker: Looker) -> None:
+    """Pages whose form is as important as their answer."""
+    page.goto("/aliases/edit")
+    page.fill("[name=alias]", "office@example.com")
+    page.fill("[name=targets]", "anna@example.com\nr.johnson@example.com\nsomebody@example.net")
+    page.fill("[name=comment]", "All who answer the telephone")
+    looker.look("page-alias-edit")
+    page.locator("form.card button.primary").click()
+    page.wait_for_url("**/aliases/**")
+    page.goto("/aliases/")
+    looker.look("page-aliases-one")
+    page.goto("/trace/?whom=example.com")
+    looker.look("page-trace-found")
+    page.goto("/settings/scheme/try")
+    page.fill("[name=ip]", "192.0.2.7")
+    page.fill("[name=sender]", "somebody@example.net")
+    page.fill("[name=recipients]", "office@example.com nobody@example.edu")
+    page.locator("form button.primary").click()
+    page.wait_for_selector("#answer-heading")
+    looker.look("page-scheme-answer")
 
 
 def lead_to(page: Page, address: str) -> None:

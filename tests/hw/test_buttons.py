@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.buttons import EVENT, Buttons, pressed_keys, watch
+from hw.buttons import EVENT, LOST, Buttons, Key, keys_of
 
-RESTART, ENTER = 0x198, 28
+RESTART = 0x198
 EV_SYN, EV_KEY = 0, 1
 UP, DOWN, HELD = 0, 1, 2
 
@@ -29,11 +29,11 @@ def plug_in(folder: Path, name: str) -> int:
     return os.open(folder / name, os.O_RDWR)
 
 
-def test_a_press_is_one_press_however_long_it_is_held() -> None:
+def test_a_press_goes_down_once_and_up_once_however_long_it_is_held() -> None:
     data = event(EV_KEY, RESTART, DOWN) + event(EV_SYN, 0, 0)
     data += event(EV_KEY, RESTART, HELD) * 5 + event(EV_KEY, RESTART, UP)
-    assert list(pressed_keys(data)) == [RESTART]
-    assert list(pressed_keys(data[:-1])) == [RESTART]
+    assert list(keys_of(data)) == [Key(RESTART, down=True), Key(RESTART)]
+    assert list(keys_of(data[:-1])) == [Key(RESTART, down=True)]
 
 
 def test_the_button_of_a_device_that_comes_later_is_heard(tmp_path: Path, buttons: Buttons) -> None:
@@ -41,7 +41,7 @@ def test_the_button_of_a_device_that_comes_later_is_heard(tmp_path: Path, button
     device = plug_in(tmp_path, "event7")
     buttons.rescan()
     os.write(device, event(EV_KEY, RESTART, DOWN))
-    assert buttons.wait(5) == (RESTART,)
+    assert buttons.wait(5) == (Key(RESTART, down=True),)
     os.close(device)
 
 
@@ -51,29 +51,10 @@ def test_a_device_that_is_pulled_is_forgotten_and_may_come_back(
     device = plug_in(tmp_path, "event0")
     buttons.rescan()
     os.close(device)
-    assert buttons.wait(5) == ()
+    assert buttons.wait(5) == (LOST,)
     (tmp_path / "event0").unlink()
     device = plug_in(tmp_path, "event0")
     buttons.rescan()
     os.write(device, event(EV_KEY, RESTART, DOWN))
-    assert buttons.wait(5) == (RESTART,)
-    os.close(device)
-
-
-def test_keys_of_a_keyboard_are_no_button(
-    tmp_path: Path, buttons: Buttons, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hw.buttons.RESCAN_SECONDS", 0.05)
-    device = plug_in(tmp_path, "event0")
-    presses: list[int] = []
-
-    def type_key(code: int) -> int:
-        """Type it while the buttons are watched for one round; the presses so far."""
-        os.write(device, event(EV_KEY, code, DOWN) + event(EV_KEY, code, UP))
-        rounds = iter((False, True))
-        watch(buttons, lambda: presses.append(code), ended=lambda: next(rounds))
-        return len(presses)
-
-    assert type_key(ENTER) == 0
-    assert type_key(RESTART) == 1
+    assert buttons.wait(5) == (Key(RESTART, down=True),)
     os.close(device)

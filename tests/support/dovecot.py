@@ -21,7 +21,7 @@ COMMON = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
-protocols = lmtp
+protocols = {protocols}
 ssl = no
 default_internal_user = {user}
 default_login_user = {user}
@@ -43,6 +43,19 @@ service lmtp {{
   inet_listener lmtp {{
     {listen} = 127.0.0.1
     port = {port}
+  }}
+}}
+"""
+IMAP = """
+disable_plaintext_auth = no
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    {listen} = 127.0.0.1
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = 0
   }}
 }}
 """
@@ -85,9 +98,9 @@ userdb passwd-file {{
 
 class Dovecot:
     """`socket` is the path of its LMTP socket, `port` the same by TCP. `users`: quota in bytes
-    by address, 0 for none."""
+    by address, 0 for none; the password of each is x. With `imap`, `imap_port` answers."""
 
-    def __init__(self, users: dict[str, int]) -> None:
+    def __init__(self, users: dict[str, int], *, imap: bool = False) -> None:
         program = shutil.which("dovecot", path=PATH)
         if not program:
             pytest.fail("dovecot is needed: apt-get install dovecot-core dovecot-lmtpd")
@@ -96,9 +109,7 @@ class Dovecot:
         self.folder = Path(tempfile.mkdtemp(prefix="pp-dovecot-"))
         self.folder.chmod(0o755)
         self.socket = str(self.folder / "lmtp")
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port: int = sock.getsockname()[1]
+        self.port, self.imap_port = _free_port(), _free_port() if imap else 0
         self._configure(users)
 
     def _configure(self, users: dict[str, int]) -> None:
@@ -111,10 +122,15 @@ class Dovecot:
             "user": owner.pw_name,
             "group": group.stdout.strip(),
             "port": self.port,
+            "imap_port": self.imap_port,
+            "protocols": "lmtp imap" if self.imap_port else "lmtp",
             "listen": "listen" if is_2_4 else "address",
         }
         first = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
-        text = (first if is_2_4 else "") + (COMMON + (OF_2_4 if is_2_4 else OF_2_3)).format(
+        more = IMAP if self.imap_port else ""
+        if is_2_4:
+            more = more.replace("disable_plaintext_auth = no", "auth_allow_cleartext = yes")
+        text = (first if is_2_4 else "") + (COMMON + more + (OF_2_4 if is_2_4 else OF_2_3)).format(
             **values
         )
         (self.folder / "dovecot.conf").write_text(text)
@@ -165,3 +181,10 @@ class Dovecot:
                 return sock.recv(100).startswith(b"220 ")
         except OSError:
             return False
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        number: int = sock.getsockname()[1]
+        return number

@@ -36,6 +36,7 @@ _FIRMWARE = {
 }
 _QEMU = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _BOARD = {"amd64": ("q35", "max"), "arm64": ("virt", "max,pauth-impdef=on")}
+_KEPT = "cache.no-flush=on"  # a file's cache outlives a killed QEMU
 _SECOND_LINE = {"amd64": "ttyS1", "arm64": "ttyS0"}  # as the guest's kernel calls it
 
 
@@ -71,6 +72,7 @@ class Machine:
         self.disk = folder / "disk.qcow2"
         self.variables = folder / "vars.qcow2"
         self.serial_log = folder / "serial.log"
+        self.write_log: Path | None = None  # see `record_writes`
         self.ports: dict[int, int] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
@@ -93,6 +95,15 @@ class Machine:
         overlay(self.variables, frozen.variables)
         shutil.copyfile(frozen.serial_log, self.serial_log)
         return self
+
+    def record_writes(self) -> Path:
+        """From the next start on keep a log of all writes to the disk (support/block_log.py).
+
+        The guest sees the same disk, so a frozen machine may wake with a log beneath it.
+        """
+        self.write_log = self.folder / "writes.log"
+        self.write_log.write_bytes(b"")
+        return self.write_log
 
     # --- running ----------------------------------------------------------
 
@@ -240,9 +251,25 @@ class Machine:
     def _disk_argv(self) -> list[str]:
         if not self.disk.exists():
             return []  # firmware alone: enough to try the driver itself
+        if self.write_log is not None:
+            return self._recorded_disk_argv(self.write_log)
         return [
             *("-drive", f"if=none,id=disk,format=qcow2,file={self.disk},discard=unmap"),
             *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+        ]
+
+    def _recorded_disk_argv(self, log: Path) -> list[str]:
+        """No flush of the guest waits for the host's disk: only QEMU will be killed."""
+        return [
+            *("-blockdev", f"driver=file,node-name=disk-file,filename={self.disk},{_KEPT}"),
+            *("-blockdev", "driver=qcow2,node-name=disk-plain,file=disk-file"),
+            *("-blockdev", f"driver=file,node-name=log-file,filename={log},{_KEPT}"),
+            *(
+                "-blockdev",
+                "driver=blklogwrites,node-name=disk,file=disk-plain,log=log-file,"
+                "log-sector-size=512,log-super-update-interval=1",
+            ),
+            *("-device", "virtio-blk-pci,drive=disk,bootindex=1,write-cache=on"),
         ]
 
     def _console_argv(self) -> list[str]:

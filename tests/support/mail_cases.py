@@ -6,9 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from appliance.base.clock import FakeClock
 from appliance.dns.resolver import FakeResolver
+from appliance.policy import dkim
 from appliance.policy.verdict import Port
 from appliance.relay.simulator import Question
+from tests.support import signing
 
 PEOPLE = ("anna", "bert")
 OURS = ("example.com", "example.net", "example.org", "relay.example", "bücher.example")
@@ -26,8 +29,11 @@ HELLOS = (*["client.example.org"] * 6, "mail.news.example", "x", "[127.0.0.1]", 
 ZONE = "bl.example"
 
 
+SIGNER = signing.ed25519_key("news.example", "s1")
+
+
 def resolver() -> FakeResolver:
-    """The world's DNS: good senders, bad ones, and one block list."""
+    """The world's DNS: good senders, bad ones, one that signs, and one block list."""
     listed = {f"{b}.{a}.0.127.{ZONE}": ["127.0.0.4"] for a in (1, 40) for b in range(256)}
     good = ("evil.example", "news.example", "fail.example", "soft.example", "sub.news.example")
     return FakeResolver(
@@ -38,6 +44,7 @@ def resolver() -> FakeResolver:
             "evil.example": ["v=spf1 +all"],
             "fail.example": ["v=spf1 -all"],
             "soft.example": ["v=spf1 ~all"],
+            signing.name_of(SIGNER): [SIGNER.record()],
             "_dmarc.fail.example": ["v=DMARC1; p=reject"],
             "_dmarc.news.example": ["v=DMARC1; p=quarantine; sp=reject"],
         },
@@ -97,6 +104,7 @@ def settings(dice: random.Random, next_hop: str) -> dict[str, Any]:
         "rules.copy_incoming": maybe("archive@example.org", "", 0.2),
         "rules.copy_outgoing": maybe("x@news.example", "", 0.2),
         "submission.sign_in": maybe(True, False, 0.8),
+        "submission.check_from": maybe(True, False, 0.8),
         "submission.max_per_hour": maybe(6, 1000),
         "submission.max_recipients_per_hour": maybe(30, 1000),
         "submission.brake": maybe(True, False),
@@ -130,10 +138,12 @@ def address(dice: random.Random) -> str:
     return f"{local}@{domain}"
 
 
-def message(dice: random.Random) -> bytes:
-    """Mostly well made."""
+def message(dice: random.Random, own: str = "") -> bytes:
+    """Mostly well made; `own` is an address of who signed in."""
     kind = dice.random()
     author = dice.choice((b"anna@news.example", b"x@fail.example", b"y@sub.news.example"))
+    if own and dice.random() < 0.8:
+        author = own.encode()
     head = b"From: Anna <" + author + b">\r\nTo: x@example.com\r\nSubject: a letter\r\n"
     body = b"Hello.\r\n.\r\n..dots\r\n" * dice.randint(0, 3)
     if kind < 0.05:
@@ -155,7 +165,10 @@ def message(dice: random.Random) -> bytes:
         head += b"Delivered-To: sales@example.com\r\nBcc: q@evil.example\r\n"
     elif kind < 0.32:
         return dice.choice((b"", b"\r\n", b"no header at all\r\n"))
-    return head + b"\r\n" + body
+    letter = head + b"\r\n" + body
+    if dice.random() < 0.3:
+        letter = dkim.sign(letter, [SIGNER], now=FakeClock().now()) + letter
+    return letter
 
 
 def question(
@@ -163,6 +176,8 @@ def question(
 ) -> Question:
     """A letter from there."""
     own = f"{user}@example.com" if user and dice.random() < 0.8 else address(dice)
+    if not user and dice.random() < 0.2:
+        own = "anna@news.example"  # which signs
     return Question(
         client=source,
         mail_from="" if dice.random() < 0.1 else own,
@@ -172,5 +187,5 @@ def question(
         tls=tls,
         user=user,
         size=dice.choice((0, 0, 0, 1000, 65_536, 65_537, 10**6, 10**7)),
-        message=message(dice),
+        message=message(dice, f"{user}@example.com" if user else ""),
     )

@@ -18,7 +18,7 @@ from appliance.accounts.passwords import make_hash
 from appliance.accounts.users import Users
 from appliance.base.clock import Clock, SystemClock
 from appliance.base.database import Database
-from appliance.dns.resolver import FakeResolver
+from appliance.dns.resolver import FakeResolver, Resolver
 from appliance.memory import log_ins, throttle
 from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
@@ -60,7 +60,7 @@ class RelayBox:
         folder: Path,
         settings: Mapping[str, Any] | None = None,
         *,
-        resolver: FakeResolver | None = None,
+        resolver: Resolver | None = None,
         certificate: tuple[Path, Path] | None = None,
         disk: Disk | None = None,
         deliver: bool = True,

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,23 +22,33 @@ TABLES = Path(tempfile.gettempdir()) / f"pennypost-rspamd-tables-{os.getuid()}"
 
 
 class Rspamd:
-    """`address` is host:port. Its processes are ended by number, the children by their parent."""
+    """`address` is host:port. Its processes are ended by number, the children by their parent.
 
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+    `edit` is what a test does to the configuration before rspamd reads it.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        edit: Callable[[str], str] = lambda text: text,
+    ) -> None:
         self.settings = schema.from_json({"content.ask_lists": False, **(settings or {})})
         (self.port,) = free_ports(1)
         self.address = f"127.0.0.1:{self.port}"
         self.dns = DnsServer({})  # nobody has any record
+        self._edit = edit
         self._process: subprocess.Popen[bytes] | None = None
         TABLES.mkdir(exist_ok=True)
         TABLES.chmod(0o777)
 
     def text(self) -> str:
-        return rspamd.configuration(
-            self.settings,
-            state=TABLES,
-            resolver=f"127.0.0.1:{self.dns.port}",
-            listen=self.address,
+        return self._edit(
+            rspamd.configuration(
+                self.settings,
+                state=TABLES,
+                resolver=f"127.0.0.1:{self.dns.port}",
+                listen=self.address,
+            )
         )
 
     def __enter__(self) -> Self:

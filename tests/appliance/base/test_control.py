@@ -139,3 +139,17 @@ def test_a_socket_that_was_handed_over_outlives_the_server(tmp_path: Path) -> No
 
     asyncio.run(serve_and_end())
     assert path.is_socket()
+
+
+def test_a_caller_may_be_held_to_a_few_verbs() -> None:
+    def ask(verb: str, uid: int) -> object:
+        handlers = control.only(HANDLERS, {864}, {"echo"})
+        peer = control.Peer(pid=1, uid=uid, gid=uid)
+        request = Request(verb=verb, args={}, peer=peer, progress=lambda step: None)
+        return asyncio.run(handlers[verb](request))  # type: ignore[arg-type]
+
+    assert ask("echo", 864) == ask("echo", 0) | {"uid": 864}  # type: ignore[operator]
+    with pytest.raises(Refused, match="not for this user"):
+        ask("refuse", 864)
+    with pytest.raises(Refused, match="No"):
+        ask("refuse", 0)

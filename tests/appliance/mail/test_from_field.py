@@ -1,10 +1,12 @@
 """Who the letter is from: one mailbox that every reader reads alike, or trouble."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.mail.from_field import from_domains
+from appliance.mail.from_field import from_domains, mailboxes
 
 LEGIT, EVIL = b"boss@bank.example", b"thief@evil.example"
 ENCODED = b"=?utf-8?B?Ym9zc0BiYW5rLmV4YW1wbGU=?="  # boss@bank.example
@@ -157,3 +159,48 @@ def test_a_head_full_of_brackets_costs_linear_time() -> None:
     assert from_domains(b"From: " + b"(" * 200_000 + b"\r\n").trouble
     assert from_domains(b"From: " + b'"' * 4000 + b"\r\n").trouble
     assert from_domains(b"From: " + b"=?" * 2000 + b" <a@b.example>\r\n").trouble == ""
+
+
+# Hostile to who wants one author, but a fine list of several.
+SEVERAL = {name for name in HOSTILE if name.startswith(("two addresses", "two mailboxes"))} | {
+    "one with a name",
+    "an address and a bracket",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_in_a_list_only_commas_divide_and_all_else_is_trouble(name: str) -> None:
+    found = mailboxes(HOSTILE[name] + b"\r\n")
+    if name in SEVERAL:
+        assert {str(one) for one in found.addresses} == {LEGIT.decode(), EVIL.decode()}
+    elif name != "no field":
+        assert not found.addresses
+
+
+@pytest.mark.parametrize("head", GOOD)
+def test_a_list_of_one_is_read_as_the_one(head: bytes) -> None:
+    assert [str(one) for one in mailboxes(head + b"\r\n").addresses] == [GOOD[head]]
+
+
+def test_what_is_shown_beside_an_address_is_told_plainly() -> None:
+    head = b'From: "B\\"ob" (c) <a@b.example>, =?utf-8?Q?e=40d.example?= <c@d.example>\r\n'
+    found = mailboxes(head)
+    assert [str(one) for one in found.addresses] == ["a@b.example", "c@d.example"]
+    assert {'B"ob', "c", "e@d.example"} <= set(found.shown)
+    assert mailboxes(b"Sender: a@b.example\r\n", "Sender").addresses
+    assert mailboxes(b"Sender: a@b.example\r\n") == mailboxes(b"")
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join))
+def test_whatever_comes_there_is_a_list_of_mailboxes_or_trouble(head: bytes) -> None:
+    found, one = mailboxes(head), from_domains(head)
+    assert not (found.addresses and found.trouble)
+    if not one.trouble:
+        assert found.addresses == one.addresses
+
+
+@pytest.mark.parametrize("piece", [b",", b"a,", b"a@b.example,", b'"",', b"<a@b.example>,", b"(,)"])
+def test_a_list_of_the_greatest_length_is_read_at_once(piece: bytes) -> None:
+    started = time.process_time()
+    mailboxes(b"From: " + piece * (4080 // len(piece)) + b"\r\n")
+    assert time.process_time() - started < 0.2

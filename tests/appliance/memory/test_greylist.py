@@ -49,6 +49,29 @@ def test_a_network_is_known_when_it_came_back_three_times(store: GreylistStore) 
     assert wait(store, NETWORK, 400, to="new@example.org") == 0
 
 
+def test_a_signer_is_known_for_its_domain_and_for_the_memorys_time(store: GreylistStore) -> None:
+    store.learn_signers("sender.example", ["mail.sender.example"], 0)
+    for now, known in ((0, True), (86_400, True), (86_401, False), (-1, False)):
+        assert store.signs("sender.example", now, WINDOWS) is known
+        knows = store.knows_signer("sender.example", "mail.sender.example", now, WINDOWS)
+        assert knows is known
+    assert not store.knows_signer("sender.example", "thief.example", 1, WINDOWS)
+    assert not store.knows_signer("other.example", "mail.sender.example", 1, WINDOWS)
+    assert not store.signs("other.example", 1, WINDOWS)
+
+
+def test_a_signer_is_written_down_at_most_once_an_hour(store: GreylistStore) -> None:
+    for now, written in ((0, 2), (3599, 0), (3600, 2), (5, 2)):  # at last the clock was set back
+        store.learn_signers("sender.example", ["sender.example"], now)
+        assert len(store._changed) == written, now
+        store.flush()
+
+
+def test_nobody_signed_means_nothing_is_learnt(store: GreylistStore) -> None:
+    store.learn_signers("sender.example", [], 0)
+    assert not store.signs("sender.example", 0, WINDOWS)
+
+
 def test_a_restart_keeps_it(store: GreylistStore, tmp_path: Path) -> None:
     wait(store, NETWORK, 0)
     store.flush()
@@ -73,7 +96,9 @@ def flood(store: GreylistStore, count: int) -> list[float]:
     for number in range(count):
         origin = Origin(f"{dice.getrandbits(24):x}/24", 3)
         begun = time.perf_counter()
-        store.meet(origin, f"{dice.getrandbits(40):x}.example", "b@example.org", number, WINDOWS)
+        domain = f"{dice.getrandbits(40):x}.example"
+        if store.meet(origin, domain, "b@example.org", number, WINDOWS).wait_seconds:
+            store.signs(domain, number, WINDOWS)
         took.append(time.perf_counter() - begun)
     store.flush()
     return took

@@ -130,10 +130,36 @@ def test_a_missing_key_fails() -> None:
     assert verified(chain(1), FakeResolver()).result == "fail"
 
 
-def test_a_broken_chain_does_not_grow() -> None:
-    assert sealed(chain(1), "fail") == b""
+def test_a_chain_without_its_word_does_not_grow() -> None:
     assert sealed(chain(1), "none") == b""  # it has one, so `none` cannot be
     assert sealed(MESSAGE, "pass") == b""
+    assert sealed(MESSAGE, "fail") == b""
+
+
+@pytest.mark.parametrize("sets", [1, 3])
+def test_who_finds_a_chain_broken_marks_it_with_a_set_that_is_sealed_alone(sets: int) -> None:
+    # RFC 8617 §5.1.2
+    broken = chain(sets).replace(b"Subject: hi", b"Subject: [list] hi")
+    assert verified(broken).result == "fail"
+    marked = sealed(broken, "fail")
+    assert marked.startswith(b"ARC-Seal: i=%d; a=rsa-sha256; cv=fail;" % (sets + 1))
+    assert verified(marked).why == f"set {sets + 1} says that the chain was broken before it"
+    other = broken.replace(b"spf=pass", b"spf=fail")
+    assert sealed(other, "fail").removesuffix(other) == marked.removesuffix(broken)
+
+
+def test_a_mark_of_a_broken_chain_is_the_last_set() -> None:
+    # RFC 8617 §5.1 step 2
+    broken = chain(1).replace(b"hello", b"hullo")
+    assert sealed(sealed(broken, "fail"), "fail") == b""
+    full = chain(1).replace(b"i=1;", b"i=50;")
+    assert sealed(full, "fail") == b""
+
+
+def test_a_message_signature_over_no_field_fails() -> None:
+    # RFC 6376 §3.5 and §5.4 hold for it as well (RFC 8617 §4.1.2): h= has From at least
+    message = re.sub(rb"(?s)\r\n\th=.*?;", b"\r\n\th=;", chain(1), count=1)
+    assert verified(message).why == "h= is missing"
 
 
 def test_the_fiftieth_set_is_the_last() -> None:

@@ -1,20 +1,26 @@
 """Forbidden files are found by name, however the name is written and wherever it lies."""
 
 import base64
+import binascii
 import bz2
 import gzip
 import io
 import lzma
+import quopri
+import random
 import tarfile
 import time
 import zipfile
+from typing import Any
 
 import pytest
 
+from appliance.policy import archives, attachments
 from appliance.policy.attachments import inspect
 from appliance.policy.mime_shape import measure
 from appliance.policy.verdict import Attachments
 
+MIB = 1024 * 1024
 FORBIDDEN = frozenset({"exe", "js", "scr"})
 
 
@@ -139,3 +145,64 @@ def test_a_bomb_is_looked_at_for_a_second_at_most(octets: bytes) -> None:
     began = time.process_time()
     found(content)
     assert time.process_time() - began < 1
+
+
+class Watched(bytearray):
+    """Octets that note the largest piece of them that any one call takes."""
+
+    largest = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            start, stop, _ = key.indices(len(self))
+            self.largest = max(self.largest, stop - start)
+        return super().__getitem__(key)
+
+    def find(self, sub: Any, start: Any = None, end: Any = None, /) -> int:
+        first, last = start or 0, len(self) if end is None else min(end, len(self))
+        found = super().find(sub, first, last)
+        self.largest = max(self.largest, (last if found < 0 else found) - first)
+        return found
+
+
+def noise(size: int) -> bytes:
+    return random.Random(1).randbytes(size)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        zipped("a.dat", inside=noise(5 * MIB), how=zipfile.ZIP_STORED),
+        zipped("inner.zip", inside=zipped("evil.dat", inside=noise(5 * MIB))),
+        gzip.compress(tarred("a.txt") + noise(5 * MIB), 1),
+        bz2.compress(tarred("a.txt") + noise(3 * MIB), 1),
+    ],
+    ids=["zip", "zip in zip", "tgz", "tbz"],
+)
+def test_no_single_call_takes_so_much_that_a_session_would_wait_for_it(octets: bytes) -> None:
+    watched = Watched(octets)
+    assert archives.names(watched).names
+    assert 0 < watched.largest < MIB + 100
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit"])
+def test_decoding_takes_no_more_than_a_step_at_a_time(encoding: str) -> None:
+    plain = b"".join(b"%06d a line with = and =41 in it  \r\n" % n for n in range(80_000))
+    encode = {"base64": base64.encodebytes, "quoted-printable": quopri.encodestring}
+    watched = Watched(encode.get(encoding, bytes)(plain))
+    assert attachments.decoded(watched, encoding) == plain
+    assert 0 < watched.largest <= MIB
+
+
+def test_quoted_printable_is_decoded_the_same_in_steps_as_at_once() -> None:
+    line = b"=C3=BC and some=\r\n more  \r\n" * 100_000
+    long_line = b"=41" * MIB
+    for raw in (
+        line,
+        long_line,
+        long_line[1:],
+        long_line[2:],
+        long_line[: MIB - 1] + b"\n" + line,
+        b"x" * (MIB - 2) + b"=41",
+    ):
+        assert attachments.decoded(raw, "quoted-printable") == binascii.a2b_qp(raw)

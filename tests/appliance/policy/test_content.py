@@ -1,14 +1,19 @@
 """What becomes of a message by its score, and the header fields that tell it."""
 
-from dataclasses import replace
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from appliance.base.clock import FakeClock
+from appliance.dns.resolver import FakeResolver
 from appliance.mail import address
 from appliance.policy import content
 from appliance.policy.rules import Rules
-from appliance.policy.scan import ScanResult
+from appliance.policy.scan import ScanRequest, ScanResult
+from appliance.policy.tools import Tools
 from appliance.policy.verdict import Action, Disposition, Facts, Port
 from appliance.settings import schema
 
@@ -18,6 +23,9 @@ BASE = {"mail.relay_domains": ["example.org | 10.0.0.1"], "mail.main_domain": "e
 class Text:
     def __init__(self, head: bytes) -> None:
         self.head = head
+
+    def body_blocks(self) -> Iterable[bytes]:
+        return (b"hello\r\n",)
 
     def read(self) -> bytes:
         return self.head + b"\r\nhello\r\n"
@@ -116,3 +124,43 @@ def test_marked_mail_for_a_relay_domain_gets_its_mark_in_the_subject() -> None:
     found.recipients = (address.parse("bob@example.com"),)
     content.spam(found, rules(subject_tag="[SPAM]"))
     assert found.new_head is None
+
+
+@dataclass
+class Asked:
+    """A scanner that keeps what it was given."""
+
+    content: bytes = b""
+    size: int = 0
+
+    async def scan(self, request: ScanRequest) -> ScanResult:
+        self.content, self.size = b"".join(request.blocks()), request.size
+        return ScanResult(judged=True)
+
+
+def asked(found: Facts, in_force: Rules) -> Asked:
+    scanner = Asked()
+    tools = Tools(resolver=FakeResolver(), clock=FakeClock(), scanner=scanner)
+    asyncio.run(content.ask(found, in_force, tools))
+    return scanner
+
+
+def test_the_scanner_gets_the_message_as_it_came() -> None:
+    found = facts()
+    found.size = len(Text(b"Subject: x\r\n").read())
+    scanner = asked(found, rules())
+    assert scanner.content == b"Subject: x\r\n\r\nhello\r\n"
+    assert scanner.size == len(scanner.content)
+
+
+def test_a_message_too_large_to_be_scanned_says_so_in_header_and_trace() -> None:
+    found = facts()
+    found.size = 10 * 2**20 + 1
+    in_force = rules(virus=True, clamav="127.0.0.1")
+    assert asked(found, in_force).content == b""
+    for judge, field in ((content.spam, b"X-Spam-Status"), (content.viruses, b"X-Virus-Status")):
+        verdict = judge(found, in_force)
+        assert verdict is not None
+        assert verdict.action is Action.NOTE
+        assert verdict.why.endswith("larger than the 10 MB that are scanned")
+        assert any(line.startswith(field + b": unknown") for line in found.fields)

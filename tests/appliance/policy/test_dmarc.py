@@ -175,6 +175,45 @@ def test_without_one_clear_record_nothing_is_asked_for(
     assert (result.result, result.disposition, result.policy) == ("none", "none", "")
 
 
+@pytest.mark.parametrize(
+    ("author", "tags", "spf_said", "dkim_said", "result", "disposition"),
+    [
+        # RFC 7489 appendix B.1.1: SPF, in its three examples
+        ("example.com", "p=reject", "pass example.com", "", "pass", "none"),
+        ("example.com", "p=reject; aspf=s", "pass example.com", "", "pass", "none"),
+        ("example.com", "p=reject", "pass child.example.com", "", "pass", "none"),
+        ("example.com", "p=reject; aspf=s", "pass child.example.com", "", "fail", "reject"),
+        ("child.example.com", "p=reject", "pass example.net", "", "fail", "reject"),
+        # B.1.2: DKIM likewise
+        ("example.com", "p=reject; adkim=s", "", "pass example.com", "pass", "none"),
+        ("child.example.com", "p=reject", "", "pass example.com", "pass", "none"),
+        ("child.example.com", "p=reject; adkim=s", "", "pass example.com", "fail", "reject"),
+        ("child.example.com", "p=reject", "", "pass sample.net", "fail", "reject"),
+        # B.2.1 to B.2.4: only watching, with reports that change nothing, and in part
+        ("example.com", "p=none; rua=mailto:d@example.com", "", "", "fail", "none"),
+        ("example.com", "p=none; ruf=mailto:d@example.com; fo=1", "fail example.com", "", "fail",
+         "none"),
+        ("example.com", "p=none; rua=mailto:d@x.example!10m", "", "fail example.com", "fail",
+         "none"),
+        ("test.example.com", "p=quarantine; pct=25", "", "", "fail", "quarantine"),
+        # and what the two softeners do to sp and np
+        ("a.example.com", "p=reject; sp=quarantine; pct=0", "", "", "fail", "none"),
+        ("a.example.com", "p=none; sp=reject; t=y", "", "", "fail", "quarantine"),
+        ("gone.example.com", "p=none; np=reject; t=y", "", "", "fail", "quarantine"),
+    ],
+)  # fmt: skip
+def test_the_examples_of_the_standard(
+    author: str, tags: str, spf_said: str, dkim_said: str, result: str, disposition: str
+) -> None:
+    found = check(
+        author,
+        {"example.com": f"v=DMARC1; {tags}"},
+        spf_said=spf_said or "none",
+        dkim_said=[dkim_said] if dkim_said else [],
+    )
+    assert (found.result, found.disposition) == (result, disposition)
+
+
 def test_other_texts_beside_the_record_do_not_count() -> None:
     records = {"example.com": ["v=spf1 -all", "v=DMARC1; p=reject", "hello"]}
     assert check("example.com", records).disposition == "reject"

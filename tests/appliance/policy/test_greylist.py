@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.policy.greylist import Seen, Windows, decide, origin_of
+from appliance.mail.address import parse
+from appliance.mail.from_field import FromField
+from appliance.policy.dkim import DkimResult
+from appliance.policy.greylist import Seen, Windows, decide, origin_of, signers
 from appliance.policy.spf import SpfResult
 from appliance.policy.verdict import Facts, Port
 
@@ -56,3 +59,32 @@ def test_the_origin_is_what_spf_authorises_else_the_network(
 ) -> None:
     facts = Facts(client=client, port=Port.SMTP, trusted=False, spf=spf)
     assert origin_of(facts).name == name
+
+
+@pytest.mark.parametrize(
+    ("mail_from", "author", "result", "signer", "counts"),
+    [
+        ("a@big.example", "", "pass", "big.example", True),
+        ("a@bounce.big.example", "", "pass", "mail.big.example", True),
+        ("bounce@service.example", "a@big.example", "pass", "big.example", True),
+        ("bounce@service.example", "a@big.example", "pass", "other.example", False),
+        ("a@big.example", "", "fail", "big.example", False),
+        ("a@big.example", "", "temperror", "big.example", False),
+        ("a@a.co.uk", "", "pass", "b.co.uk", False),
+        ("a@a.co.uk", "", "pass", "co.uk", False),
+        ("a@big.example", "", "pass", "example", False),
+        ("", "", "pass", "big.example", False),
+    ],
+)
+def test_a_signature_counts_that_holds_and_belongs_to_the_sender_or_the_author(
+    mail_from: str, author: str, result: str, signer: str, counts: bool
+) -> None:
+    facts = Facts(
+        client="198.51.100.7",
+        port=Port.SMTP,
+        trusted=False,
+        mail_from=parse(mail_from) if mail_from else None,
+        author=FromField((parse(author),)) if author else None,
+        dkim=(DkimResult(result, signer), DkimResult("pass", "elsewhere.example")),
+    )
+    assert signers(facts) == ((signer,) if counts else ())

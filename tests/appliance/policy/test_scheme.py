@@ -31,5 +31,5 @@ def test_the_switches_show() -> None:
     for station in (Station.GREYLIST, Station.DNSBL):
         assert on[station].is_on
         assert on[station].strangers_only
-    assert on[Station.GREYLIST].stages == (Stage.RCPT,)
+    assert on[Station.GREYLIST].stages == (Stage.RCPT, Stage.CONTENT)
     assert on[Station.DELIVERY].is_on

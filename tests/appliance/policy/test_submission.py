@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from appliance.mail import reply as replies
 from appliance.mail.address import parse
 from appliance.policy.brake import Limits, is_unusual, limits_of, over_rate
 from appliance.policy.people import People, Person, login_of
 from appliance.policy.rules import Rules
-from appliance.policy.submission import may_send_as
-from appliance.policy.verdict import Spread
+from appliance.policy.submission import may_send_as, own_author
+from appliance.policy.verdict import Facts, Port, Spread
 from appliance.settings import schema
 
 OURS = frozenset(("example.com", "example.net", "xn--mller-kva.example"))
@@ -72,6 +73,65 @@ def test_an_alias_lends_its_name_to_those_it_leads_to(rules: Rules) -> None:
     assert not may_send_as("bert", parse("info@example.com"), known)
     assert not may_send_as("bert", parse("anna@example.com"), known), "a copy lends no name"
     assert not may_send_as("anna", parse("info@elsewhere.example"), known)
+
+
+OWN = "Anna <anna@example.com>"
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (f"From: {OWN}", ""),
+        ("FROM: anna+shop@EXAMPLE.net (Anna)", ""),
+        ("From: info@example.com", ""),
+        (f"From: {OWN}, Info <info@example.com>", ""),
+        ('From: "Doe, Anna" <anna@example.com>, info@example.com', ""),
+        ("From: Doe, Anna <anna@example.com>", ""),
+        (f"From: {OWN}\r\nSender: info@example.com", ""),
+        ("From: anna@example.com <anna@example.com>", ""),
+        ('From: "anna@gmail.example" <anna@example.com>', ""),  # her own elsewhere, say
+        ("From: =?utf-8?Q?Doe,_Anna?= <anna@example.com>", ""),
+        ("Subject: nobody is pretended to be", ""),
+        ("From: bert@example.com", "From: bert@example.com"),
+        ("From: boss@bank.example", "From: boss@bank.example"),
+        (f"From: {OWN}, bert@example.com", "From: bert@example.com"),
+        (f"From: bert@example.com, {OWN}", "From: bert@example.com"),
+        (f"From: {OWN}\r\nSender: bert@example.com", "Sender: bert@example.com"),
+        (f"From: {OWN}\r\nSender: {OWN}, bert@example.com", "Sender: bert@example.com"),
+        (f"From: {OWN}\r\nFrom: bert@example.com", "From: there are several From fields"),
+        (f"From: {OWN}\r\nSender: a\r\nSender: b", "Sender: there are several Sender fields"),
+        (f"From : {OWN}", "From: the name of the From field is written oddly"),
+        ("From:", "From: the From field is empty"),
+        ("From: ,", "From: the From field is empty"),
+        ("From: anna", "From: the address has no domain"),
+        (f"From: Us: {OWN}, bert@example.com;", "From: the From field names a group"),
+        ("From: bert@example.com <anna@example.com>", "a name that shows bert@example.com"),
+        ('From: "bert@example.com" <anna@example.com>', "a name that shows bert@example.com"),
+        ('From: "Bert (bert@example.com)" <anna@example.com>', "shows bert@example.com"),
+        ('From: "ber\\t@example.com" <anna@example.com>', "shows bert@example.com"),
+        ("From: anna@example.com (bert@example.com)", "shows bert@example.com"),
+        (
+            "From: =?utf-8?B?YmVydEBleGFtcGxlLmNvbQ==?= <anna@example.com>",
+            "a name that shows bert@example.com",
+        ),
+        ("From: bert@example.com,<anna@example.com>", "From: bert@example.com"),
+        ("From: <anna@example.com>,<bert@example.com>", "From: bert@example.com"),
+        ("From: <anna@example.com> bert@example.com", "text behind the address"),
+        ("From: <anna@example.com\r\n >, bert@example.com", "From: bert@example.com"),
+    ],
+)
+def test_from_and_sender_are_addresses_of_who_signed_in(rules: Rules, head: str, why: str) -> None:
+    known = replace(
+        rules, settings=schema.from_json({"rules.aliases": ["info: anna"]}, rules.settings)
+    )
+    content = SimpleNamespace(head=f"To: b@example.org\r\n{head}\r\n".encode())
+    facts = Facts("127.0.0.1", Port.SUBMISSION, trusted=False, user="anna", message=content)
+    found = own_author(facts, known)
+    assert (found is None) == (not why), found
+    assert found is None or (found.why.endswith(why) or why in found.why)
+    assert found is None or found.reply == replies.NOT_YOUR_FROM
+    trusted = replace(facts, user="", trusted=True)
+    assert own_author(trusted, known) is None
 
 
 def test_an_own_figure_outweighs_that_of_all(rules: Rules) -> None:

@@ -183,6 +183,27 @@ def test_a_disabled_account_ends_with_the_next_message(box: RelayBox) -> None:
             box.shop.take_people(box.shop.sign_in.people())
 
 
+def test_the_sender_in_the_letter_is_an_own_address_too(box: RelayBox) -> None:
+    def sent(head: bytes) -> tuple[int, str]:
+        with opened(box) as client:
+            client.command(f"AUTH PLAIN {plain('anna')}")
+            letter = head + b"\r\nSubject: x\r\n\r\nx\r\n"
+            answer = client.send_message("anna@example.com", ["b@example.org"], letter)
+            return answer.code, answer.text
+
+    assert sent(b"From: Anna <anna@example.net>")[0] == 250
+    code, text = sent(b"From: anna@example.com, r.johnson@example.com")
+    assert (code, text[:6]) == (553, "5.7.1 ")
+    assert "of your own account" in text
+    assert "r.johnson" not in text
+    assert "anna signed in and writes in From: r.johnson" in box.events("refused")[-1]
+    box.take({"submission.check_from": False})
+    try:
+        assert sent(b"From: r.johnson@example.com")[0] == 250
+    finally:
+        box.take({"submission.check_from": True})
+
+
 def test_wrong_passwords_are_slowed_down_and_logged_without_them(box: RelayBox) -> None:
     codes = []
     for n in range(4):

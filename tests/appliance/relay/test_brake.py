@@ -26,7 +26,7 @@ SETTINGS = {
     "submission.brake_new_domains": 5,
     "relay.trusted_networks": ["127.0.0.9/32"],
 }
-MESSAGE = b"From: anna@example.com\r\nBcc: secret@x.example,\r\n more@x.example\r\n\r\n.x\r\n"
+MESSAGE = b"From: %s@example.com\r\nBcc: secret@x.example,\r\n more@x.example\r\n\r\n.x\r\n"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def signed_in(box: RelayBox, user: str = "anna") -> SmtpClient:
 
 def send(client: SmtpClient, recipients: Sequence[str], user: str = "anna") -> Answer:
     answer = client.envelope(f"{user}@example.com", recipients)
-    return client.data(MESSAGE) if answer.code == 250 else answer
+    return client.data(MESSAGE % user.encode()) if answer.code == 250 else answer
 
 
 def ask(box: RelayBox, verb: str, **args: Any) -> Any:
@@ -151,10 +151,12 @@ def test_bcc_goes_date_and_message_id_come_and_the_trace_says_so(box: RelayBox) 
 def test_on_25_nothing_is_changed_not_even_for_a_trusted_network(box: RelayBox) -> None:
     box.take({"relay.trusted_networks": ["127.0.0.0/8"]})
     with SmtpClient("127.0.0.1", box.port()) as client:
-        assert client.send_message("x@y.example", ["p@z.example"], MESSAGE).code == 250
+        assert client.send_message("x@y.example", ["p@z.example"], MESSAGE % b"anna").code == 250
     head = stored(box)
     assert b"Bcc: secret@x.example,\n more@x.example\n" in head
     assert b"\nDate: " not in head
     with SmtpClient("127.0.0.1", box.port(Port.SUBMISSION)) as client:
-        assert client.send_message("printer@y.example", ["p@z.example"], MESSAGE).code == 250
+        assert (
+            client.send_message("printer@y.example", ["p@z.example"], MESSAGE % b"anna").code == 250
+        )
     assert b"\nDate: " in stored(box), "a printer hands in at 587 without signing in"

@@ -18,14 +18,12 @@ from typing import Any
 import pytest
 
 from appliance.base import control
-from appliance.base.clock import SystemClock
-from appliance.spool import rows
-from appliance.spool.store import Spool
 from tests.support import crash_states
-from tests.support.crash_states import Change, State
+from tests.support.crash_states import Change
 from tests.support.relay_process import RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
+from tests.support.spool_judge import Judge
 from tests.support.wait import wait_until
 
 MOST_A_CUT = 7  # states looked at in each cut; `soak` looks at all
@@ -137,71 +135,6 @@ def play(folder: Path, *, times: int, broken: str = "none") -> Story:
         return scene.end()
 
 
-class Judge:
-    """Opens disks and looks for what is missing."""
-
-    def __init__(self, story: Story) -> None:
-        self.story = story
-
-    async def lost(self, root: Path, state: State) -> list[str]:
-        try:
-            spool = await Spool.open(root / "spool", clock=SystemClock())
-        except Exception as error:
-            return [f"it does not open: {error!r}"]
-        try:
-            found = await self.unreported(spool)
-            for queue_id in sorted(state.acknowledged & self.story.sent.keys()):
-                try:
-                    why = await self.missing(spool, queue_id)
-                except Exception as error:
-                    why = repr(error)
-                if why:
-                    found.append(f"{queue_id}: {why}")
-            return found
-        finally:
-            await spool.close()
-
-    async def missing(self, spool: Spool, queue_id: str) -> str:
-        """What is wrong with one message; empty when nothing is."""
-        body, recipients = self.story.sent[queue_id]
-        fates: dict[str, str] = dict(
-            await spool.look(
-                lambda db: db.execute(
-                    "SELECT recipient, fate FROM ledger WHERE queue_id = ?", (queue_id,)
-                ).fetchall()
-            )
-        )
-        if sorted(fates) != sorted(recipients):
-            return f"the ledger has {fates}"
-        for address, fate in fates.items():
-            if fate == "delivered" and (queue_id, address) not in self.story.taken:
-                return f"delivered to {address}, says the ledger; it was not"
-        if not {"queued", "deferred", "held"} & set(fates.values()):
-            return ""
-        number = await spool.look(
-            lambda db: db.execute(
-                "SELECT id FROM messages WHERE queue_id = ?", (queue_id,)
-            ).fetchone()
-        )
-        if number is None:
-            return f"gone from the queue, and the ledger says {fates}"
-        message = await spool.look(lambda db: rows.load(db, number[0], ()))
-        assert message is not None
-        there = b"".join([block async for block in spool.content(message)])
-        return "" if there == body else f"{len(there)} octets instead of {len(body)}"
-
-    async def unreported(self, spool: Spool) -> list[str]:
-        """Each message that was returned has its report, in the same transaction."""
-        bounced, reports = await spool.look(
-            lambda db: db.execute(
-                "SELECT count(DISTINCT CASE WHEN fate = 'bounced' AND mail_from IS NOT NULL"
-                " THEN queue_id END), count(DISTINCT CASE WHEN mail_from IS NULL THEN queue_id END)"
-                " FROM ledger"
-            ).fetchone()
-        )
-        return [f"{bounced} returned, {reports} reports"] if bounced > reports else []
-
-
 @dataclass
 class Sweep:
     states: int = 0
@@ -210,7 +143,9 @@ class Sweep:
 
 def look(story: Story, rules: str, *, most_a_cut: int, stop_at_first: bool = False) -> Sweep:
     """Open every state and count the losses."""
-    sweep, judge = Sweep(), Judge(story)
+    sweep, judge = Sweep(), Judge(story.sent, story.taken)
+
+    known = story.sent.keys()  # reports have a queue id too
 
     async def work() -> None:
         for state in crash_states.states(story.changes, rules=rules, most_a_cut=most_a_cut):
@@ -218,7 +153,7 @@ def look(story: Story, rules: str, *, most_a_cut: int, stop_at_first: bool = Fal
             try:
                 state.make(root)
                 sweep.states += 1
-                if lost := await judge.lost(root, state):
+                if lost := await judge.lost(root / "spool", known & state.acknowledged):
                     sweep.lost.append(f"{state.what}: {'; '.join(lost[:3])}")
                     if stop_at_first:
                         return

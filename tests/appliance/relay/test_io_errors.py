@@ -19,19 +19,15 @@ from pathlib import Path
 import pytest
 
 from appliance.base import control
+from appliance.base.finding import Unreachable
 from tests.support.relay_process import RelayEnded, RelayProcess
 from tests.support.smtp_client import SmtpClient
 from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.wait import TimedOut, wait_until
 
 ERRORS = ("EIO", "ENOSPC")
-# What one round of messages gets to; the rest by `soak`.
-SAMPLE = [
-    ("fdatasync", 1, "EIO"), ("fdatasync", 2, "ENOSPC"), ("fdatasync", 3, "EIO"),
-    ("pwrite64", 1, "ENOSPC"), ("pwrite64", 2, "EIO"), ("pwrite64", 7, "ENOSPC"),
-    ("pwrite64", 16, "EIO"), ("pwrite64", 33, "ENOSPC"), ("fsync", 1, "EIO"),
-    ("fsync", 2, "ENOSPC"), ("rename", 1, "EIO"), ("openat", 1, "ENOSPC"),
-]  # fmt: skip
+# The first two hundred: as many of a kind as one thread gets to in three rounds.
+FIRST = {"pwrite64": 170, "fdatasync": 18, "fsync": 3, "openat": 3, "rename": 3, "unlink": 3}
 RECOVERS_SECONDS = 5.0
 ROUNDS = 3
 
@@ -119,7 +115,9 @@ class Failing:
             f"{self.hit} calls failed ({self.missed} not reached), {len(self.acknowledged)} "
             f"acknowledged, 0 lost, {doubled} doubled; replies {dict(self.codes)}"
         )
-        assert not self.waiting()
+        wait_until(  # it greets before it answers there
+            lambda: not self.waiting(), what="an empty queue", ignore=(Unreachable,)
+        )
         assert not doubled
 
     def waiting(self) -> int:
@@ -156,28 +154,21 @@ def sweep(
 
 
 @pytest.mark.full
-def test_a_file_call_that_fails_costs_no_message(tmp_path: Path) -> None:
-    failing = sweep(tmp_path, SAMPLE)
-    assert failing.hit > len(SAMPLE) // 2
-    assert failing.codes[451] + failing.codes[452] > len(SAMPLE) // 4
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("error", ERRORS)
+def test_no_failing_call_of_the_first_two_hundred_costs_a_message(
+    tmp_path: Path, error: str
+) -> None:
+    cases = [(kind, n, error) for kind in FIRST for n in range(1, FIRST[kind] + 1)]
+    failing = sweep(tmp_path, cases)
+    assert failing.hit > len(cases) * 0.9
+    assert failing.codes[451] + failing.codes[452] > len(cases) // 2
 
 
 @pytest.mark.full
 def test_the_sweep_sees_a_relay_that_says_250_whatever_fails(tmp_path: Path) -> None:
     with pytest.raises(TimedOut):
         sweep(tmp_path, [("fdatasync", 1, "EIO")], broken="early-250", patience_seconds=4)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("error", ERRORS)
-def test_no_failing_call_of_the_first_two_hundred_costs_a_message(
-    tmp_path: Path, error: str
-) -> None:
-    most = {"pwrite64": 120, "fdatasync": 20, "fsync": 15, "openat": 25, "rename": 10}
-    cases = [(kind, n, error) for kind in most for n in range(1, most[kind] + 1)]
-    cases += [("ftruncate", n, error) for n in range(1, 11)]
-    sweep(tmp_path, cases)
 
 
 def start_with(folder: Path, kind: str, number: int, error: str) -> str:

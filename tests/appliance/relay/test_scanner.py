@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,8 @@ from appliance.policy.scan import ScanRequest, ScanResult
 from appliance.relay.scanner import FAILURES_TO_OPEN, OPEN_SECONDS, HttpScanner
 
 REQUEST = ScanRequest(
-    content=b"Subject: x\r\n\r\nhello\r\n",
+    blocks=lambda: (b"Subject: x\r\n\r\n", b"hello\r\n"),
+    size=21,
     client="192.0.2.1",
     helo="a.example",
     mail_from="a@b.example",
@@ -35,13 +37,13 @@ def http(body: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n") -> bytes:
 
 
 async def scanned(
-    handler: Handler, times: int = 1, **words: float
+    handler: Handler, times: int = 1, *, within: float = 2.0, request: ScanRequest = REQUEST
 ) -> tuple[HttpScanner, ScanResult]:
     server = await asyncio.start_server(handler, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    scanner = HttpScanner(f"127.0.0.1:{port}", FakeClock(), words.get("timeout", 2.0))
+    scanner = HttpScanner(f"127.0.0.1:{port}", FakeClock(), within)
     for _ in range(times):
-        result = await scanner.scan(REQUEST)
+        result = await scanner.scan(request)
     server.close()
     return scanner, result
 
@@ -87,7 +89,7 @@ def test_a_silent_scanner_costs_the_time_out_a_few_times_and_then_nothing() -> N
         writer.close()
 
     began = time.monotonic()
-    scanner, result = asyncio.run(scanned(silent, 50, timeout=0.1))
+    scanner, result = asyncio.run(scanned(silent, 50, within=0.1))
     assert time.monotonic() - began < 2
     assert (result.judged, scanner.unjudged) == (False, 50)
     assert result.why.startswith("not asked: no answer within")
@@ -124,3 +126,37 @@ def test_a_connection_is_kept_when_the_scanner_wants_it_so_and_made_anew_when_it
     scanner, result = asyncio.run(scanned(handle, 9))
     assert (scanner.judged, connections) == (9, 3)
     assert result.judged
+
+
+def test_a_large_message_is_read_block_by_block_and_arrives_whole() -> None:
+    size, block = 3_000_000, b"x" * 99_994 + b"hello\n"
+    taken = bytearray()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        taken.extend(await reader.readexactly(size))
+        writer.write(http(b'{"score": 2}'))
+        writer.close()
+
+    request = replace(REQUEST, blocks=lambda: (block for _ in range(30)), size=size)
+    _, result = asyncio.run(scanned(handle, request=request))
+    assert result.score == 2
+    assert bytes(taken) == block * 30
+
+
+def test_a_message_that_cannot_be_read_is_no_fault_of_the_scanner() -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"Subject: x\r\n"
+        raise OSError(5, "Input/output error")
+
+    request = replace(REQUEST, blocks=blocks)
+    scanner, result = asyncio.run(scanned(saying(http(b'{"score": 1}')), 5, request=request))
+    assert result.why == "the content could not be read: [Errno 5] Input/output error"
+    assert (scanner.unjudged, scanner.finding().result) == (5, Result.OK)
+
+
+def test_a_clamav_that_does_not_answer_rspamd_is_told_until_it_does() -> None:
+    body = b'{"score": 1, "symbols": {"CLAM_VIRUS_FAIL": {"score": 0}}}'
+    scanner, result = asyncio.run(scanned(saying(http(body))))
+    assert (result.judged, result.virus_scan_failed) == (True, True)
+    assert scanner.finding().say == "ClamAV does not answer."

@@ -1,6 +1,7 @@
 """The closed list: whatever is asked, nothing but the table is run."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from appliance.render.programs import ON_A_BOX, Command
 from appliance.steward import actions, services
 from appliance.steward.actions import Steward
 from appliance.steward.main import Desk
+from appliance.upkeep import resets
 from tests.support.applied_box import Box
 
 ROOT, WEB, PANEL = 0, 4711, 4712
@@ -42,6 +44,8 @@ VERBS = {
     "dkim.switch",
     "dkim.tend",
     "box.reboot",
+    "box.identify",
+    "box.reset",
     "account.list",
     "account.add",
     "account.edit",
@@ -179,17 +183,37 @@ def test_the_claim_code_is_for_root_only(desk: Desk, box: Box) -> None:
     assert ask(desk, "claim.code") == {"claimed": False, "code": code}
 
 
-def test_the_panel_may_report_a_press_and_nothing_else(desk: Desk, box: Box) -> None:
+def test_the_panel_may_do_what_its_buttons_order_and_nothing_else(desk: Desk, box: Box) -> None:
     assert ask(desk, "claim.press", uid=PANEL) == {"seconds": 120.0}
     press = Press(box.place.claim_press)
     assert press.name(box.clock.monotonic())
     box.clock.advance(120)
     assert press.name(box.clock.monotonic()) == ""
     assert "not for user" in refused(desk, "claim.press", {}, uid=WEB)
-    for verb in VERBS - {"claim.press"}:
+    for verb in VERBS - {"claim.press", "box.identify", "box.reset"}:
         assert "not for user" in refused(desk, verb, {}, uid=PANEL)
     box.claim.close()
     assert "has an owner" in refused(desk, "claim.press", {}, uid=PANEL)
+
+
+def test_the_box_blinks_for_some_minutes_when_it_is_to_be_found(desk: Desk, box: Box) -> None:
+    assert ask(desk, "box.identify", {"on": True}, uid=WEB) == {"seconds": 300.0}
+    noted = json.loads((box.place.run / "identify").read_text())
+    assert noted == {"until": box.clock.monotonic() + 300}
+    for _ in range(2):
+        assert ask(desk, "box.identify", {"on": False}, uid=PANEL) == {"seconds": 0.0}
+        assert not (box.place.run / "identify").exists()
+    assert "true or false" in refused(desk, "box.identify", {"on": "yes"})
+
+
+def test_a_reset_leaves_its_mark_and_restarts(desk: Desk, box: Box, ran: Ran) -> None:
+    assert "not for user" in refused(desk, "box.reset", {"what": "factory"}, uid=WEB)
+    assert "password, network or factory" in refused(desk, "box.reset", {"what": "mail"})
+    assert resets.due(box.place.data) is None
+    assert ran.argvs == []
+    ask(desk, "box.reset", {"what": "network"}, uid=PANEL)
+    assert resets.due(box.place.data) == resets.Mark(resets.Reset.NETWORK)
+    assert ran.argvs == [("/usr/bin/systemctl", "--no-block", "reboot")]
 
 
 def test_closing_the_claim_opens_what_the_settings_open(desk: Desk, box: Box) -> None:

@@ -77,6 +77,19 @@ def test_a_question_that_makes_no_sense_is_told(
     assert says in answer.text
 
 
+def test_a_station_that_asks_several_things_has_one_line() -> None:
+    words = [
+        {"number": 4, "station": "sender", "told": "passed", "why": ""},
+        {"number": 1, "station": "sanity", "told": "note", "why": "b"},
+        {"number": 1, "station": "sanity", "told": "passed", "why": ""},
+        {"number": 1, "station": "sanity", "told": "reject", "why": "c"},
+    ]
+    assert [(word["station"], word["why"]) for word in scheme.by_station(words)] == [
+        ("sanity", "c"),
+        ("sender", ""),
+    ]
+
+
 def test_a_letter_is_asked_about(relay: RelayBox, owner: Visitor) -> None:
     page = ask(owner, ip="192.0.2.7", sender="a@b.example", recipients="x@elsewhere.example")
     assert "It would not be taken" in page
@@ -86,5 +99,8 @@ def test_a_letter_is_asked_about(relay: RelayBox, owner: Visitor) -> None:
     assert "It would be taken." in page
     assert "x@b.example" in page
     assert "<b>" not in page
+    page = ask(owner, ip="192.0.2.7", recipients="info@example.org x@elsewhere.example")
+    assert "Not for all recipients:" in page
+    assert page.index("Not for all") < page.index("x@elsewhere.example") < page.index("connects")
     assert relay.run(relay.shop.spool.look(queries.totals)).messages == 0
     assert owner.get(TRY + "?ip=192.0.2.9&sender=a@b.example").text.count('value="192.0.2.9"') == 1

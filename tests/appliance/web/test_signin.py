@@ -188,6 +188,15 @@ def test_home_shows_queue_and_services(box: WebBox, owner: Visitor) -> None:
     assert "2 hours" in page
 
 
+def test_home_lets_the_box_blink_and_stop(box: WebBox, owner: Visitor) -> None:
+    note = box.place.run / "identify"
+    assert "Let the box blink" in owner.get("/").text
+    for do, there, said in (("on", True, "blinks for five"), ("off", False, "does not blink")):
+        assert owner.post("/identify", {"do": do}, page="/").status_code == 303
+        assert note.exists() is there
+        assert said in owner.get("/").text
+
+
 def test_home_says_first_what_hurts_mail_most(box: WebBox, owner: Visitor) -> None:
     box.stop("relay")
     box.store.change({"mail.relay_domains": []}, author="x")

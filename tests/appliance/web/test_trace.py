@@ -51,13 +51,20 @@ def test_a_letter_is_followed_from_its_coming_to_its_going(box: WebBox, owner: V
 def test_the_answer_is_german_where_the_page_is(box: WebBox, owner: Visitor) -> None:
     box.relay.traced = [
         item("deferred", attempts=[attempt("deferred", say="The connection broke off.")],
-             fix="Nothing: the box tries again by itself."),
+             fix="You need not do anything: the box tries again by itself."),
     ]  # fmt: skip
     owner.client.set_cookie("language", "de")
     page = owner.get("/trace/?who=sender").text
     assert "Wo ist meine Post?" in page
     assert "Vergeblich versucht: Die Verbindung ist abgebrochen." in page
-    assert "Nichts: Die Box versucht es von selbst wieder." in page
+    box.relay.traced = [
+        item("put off", station="greylist", say="known signer a.example",
+             steps=[["spf", "spf: note", "a.example publishes no SPF record"]]),
+    ]  # fmt: skip
+    page += owner.get("/trace/?who=sender").text
+    assert "spf: Vermerk. a.example veröffentlicht keinen SPF-Eintrag" in page
+    assert "hat entschieden: bekannter Unterzeichner a.example" in page
+    assert "Sie müssen nichts tun: Die Box versucht es von selbst wieder." in page
 
 
 def test_nothing_asked_asks_nobody_and_nothing_found_is_said(box: WebBox, owner: Visitor) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.base.clock import FakeClock
+from appliance.base.clock import FakeClock, SystemClock
 from appliance.base.finding import Refused
 from appliance.render.claim import Preseeded, Press
 from appliance.render.main import boot
+from appliance.upkeep import resets
 from appliance.web.applying import State
 from tests.support.wait import wait_until
-from tests.support.web_box import ADMIN, ANSWERS, PASSWORD, Visitor, WebBox
+from tests.support.web_box import ADMIN, ANSWERS, PASSWORD, NoMailPorts, Visitor, WebBox
 
 
 def applied(box: WebBox, visitor: Visitor) -> None:
@@ -48,6 +49,28 @@ def test_the_wizard_goes_from_claim_to_done(box: WebBox) -> None:
     assert "Queue" in visitor.get("/").text
     assert box.visitor("10.0.0.9").sign_in().headers["Location"] == "/"
     assert box.visitor().get("/wizard/language").status_code == 303
+
+
+def test_after_a_reset_of_the_password_only_an_administrator_is_asked_for(box: WebBox) -> None:
+    first = box.visitor()
+    first.claim()
+    first.answer_all()
+    applied(box, first)
+    first.follow("/wizard/progress")
+    before = box.settings()
+    resets.request(box.place.data, resets.Reset.PASSWORD)
+    assert resets.carry_out(box.place.data, box.store) is resets.Reset.PASSWORD
+    boot(box.place, NoMailPorts(box.place.run), SystemClock())
+    box.restart_web()
+    assert first.get("/").headers["Location"] == "/wizard/"
+    visitor = box.visitor("10.0.0.7")
+    assert "All settings were kept" in visitor.get("/wizard/claim").text
+    assert visitor.claim().headers["Location"] == "/wizard/administrator"
+    visitor.answer("administrator")
+    assert "mail.example.com" in visitor.get("/wizard/summary").text, "the rest is answered"
+    applied(box, visitor)
+    assert "Your box works" in visitor.follow("/wizard/progress").text
+    assert box.settings() == before
 
 
 def test_the_box_can_restart_after_every_step(box: WebBox) -> None:
