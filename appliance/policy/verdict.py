@@ -20,7 +20,6 @@ from appliance.policy.dmarc import DmarcResult
 from appliance.policy.scan import ScanResult
 from appliance.policy.spf import SpfResult
 
-
 _HASH_OF_TEXT: Any = str.__hash__  # an enum's own is typed too narrowly to be replaced
 
 

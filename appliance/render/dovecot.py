@@ -367,7 +367,7 @@ _WARNING = """\
   warning at-{percent} {{
     quota_storage_percentage = {percent}
     execute quota-warning {{
-      args = {percent} %{{user}} %{{home}} %{{userdb:language}}
+      args = {percent} %{{user}} %{{home}} %{{userdb:pp_language}}
     }}
   }}
 """

@@ -85,7 +85,7 @@ def _line(user: User, language: str, ready: bool) -> str:
     if not ready:
         return f"{user.login}:{UNREADABLE}::::::userdb_tempfail=yes\n"
     known = f"{{ARGON2ID}}{user.password_hash}" if user.enabled else NO_PASSWORD
-    fields = [f"userdb_language={language}"]
+    fields = [f"userdb_pp_language={language}"]
     if user.quota_bytes:
         fields.append(f"userdb_quota/user/storage_size={user.quota_bytes}B")
     named = FOLDER_NAMES.get(language, {})

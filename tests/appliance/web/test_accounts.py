@@ -106,3 +106,42 @@ def test_the_pages_count_wrong_passwords_with_the_relay(box: WebBox, owner: Visi
     box.stop("relay")
     box._serve("relay", {**box.relay.handlers(), "throttle.try": told})
     assert box.visitor("10.1.1.1").sign_in().status_code == 429
+
+
+def test_an_account_has_a_page_with_its_size_and_its_app_passwords(
+    box: WebBox, owner: Visitor
+) -> None:
+    add(owner, "anna", password=PASSWORD)
+    page = PAGE + "anna"
+    owner.post(f"{page}/edit", {"name": "Anna J", "quota": "5", "language": "de"}, page=page)
+    file = box.place.data / "accounts" / "accounts.db"
+    user = read_user(file, "anna")
+    assert user is not None
+    assert (user.name, user.quota_bytes, user.language) == ("Anna J", 5 << 20, "de")
+    wrong = owner.post(f"{page}/edit", {"quota": "many"}, page=page)
+    assert wrong.status_code == 422
+    assert "Write a number of megabytes." in wrong.text
+    made = re.search(
+        r'id="made-password">([^<]+)<', owner.post(f"{page}/app", {"label": "tel"}, page=page).text
+    )
+    assert made
+    assert made[1] not in owner.get(page).text
+    number = re.search(r'name="id" value="(\d+)"', owner.get(page).text)
+    assert number
+    owner.post(f"{page}/app/remove", {"id": number[1]}, page=page)
+    user = read_user(file, "anna")
+    assert user is not None
+    assert user.app_hashes == ()
+    assert owner.get(PAGE + "nobody").status_code == 404
+
+
+def test_the_table_is_given_out_and_taken_back_whole_or_not_at_all(owner: Visitor) -> None:
+    add(owner, "anna", password=PASSWORD)
+    assert "anna,,,,,yes" in owner.get(PAGE + "export.csv").text
+    where = PAGE + "delete/anna"
+    owner.post(where, {"word": "anna", "fate": "hand_over", "heir": "nobody"})
+    assert (
+        "There is no account of this name."
+        in owner.post(where, {"word": "anna", "fate": "hand_over", "heir": "nobody"}).text
+    )
+    assert "anna" in owner.get(PAGE).text
