@@ -27,7 +27,7 @@ from tests.support.wizard import Answers, Visitor
 _BUILD_LIMIT_SECONDS = 2400
 # Beside the mail and web ports: some on which nothing may ever answer.
 SHUT_PORTS = (53, 111, 143, 631, 993, 2525, 3306, 4190, 5355, 8000, 8080)
-HARDWARE = Hardware(guest_ports=(22, 25, 80, 443, 465, 587, 8443, *SHUT_PORTS))
+HARDWARE = Hardware(guest_ports=(22, 25, 80, 443, 465, 587, 995, 8443, *SHUT_PORTS))
 
 
 @pytest.fixture(scope="session")

@@ -277,3 +277,30 @@ def test_wrong_passwords_at_the_mailboxes_count_with_those_at_the_relay(
         with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
             imap(asking, "berta@example.com")
     policy.close()
+
+
+def test_old_mail_goes_by_night_and_who_is_connected_can_be_put_out(dovecot: DovecotTree) -> None:
+    """As the steward has it done, through Dovecot's own helper."""
+    deliver(dovecot, "berta@example.com", b"X-Spam-Flag: YES\r\n" + LETTER)
+    client = imap(dovecot, "berta")
+    assert letters(client, "Spam")
+    (dovecot.users_folder / "speak-de").write_text("berta\n")
+    words = ("-S", f"{dovecot.inside}/run/doveadm-server")
+    words += ("-F", f"{dovecot.inside}/users/speak-de", "mailbox", "Spam", "savedbefore", "1s")
+
+    def is_empty() -> bool:
+        assert dovecot.run("doveadm", "expunge", *words).returncode == 0
+        return not letters(imap(dovecot, "berta"), "Spam")
+
+    wait_until(is_empty, what="an empty junk folder")
+    assert dovecot.run("doveadm", "kick", "*").returncode == 0
+    with pytest.raises((imaplib.IMAP4.error, OSError)):
+        client.noop()
+
+
+def test_search_works_in_each_language(dovecot: DovecotTree) -> None:
+    deliver(dovecot, "berta@example.com", LETTER + b"Marmelade\r\n")
+    client = imap(dovecot, "berta")
+    client.select("INBOX")
+    wait_until(lambda: client.search(None, "BODY", "marmelade")[1][0], what="the letter")
+    assert "Failed to initialize backend" not in dovecot.log()
