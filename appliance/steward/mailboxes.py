@@ -5,6 +5,7 @@ RUN/maildisk.json), the files in RUN/mailboxes are written anew. Without the dis
 again later”, and who is connected is put out.
 """
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 from appliance.accounts.homes import Homes
 from appliance.accounts.removals import Removals
 from appliance.accounts.users import User, read_users
+from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.files import replace_file
 from appliance.base.finding import PennypostError
@@ -27,7 +29,7 @@ from appliance.steward.action import Action, Who
 
 DOVEADM = "/usr/bin/doveadm"
 SERVER = "/run/dovecot/doveadm-server"
-KICK_SECONDS, EXPUNGE_SECONDS = 15.0, 1800.0
+TELL_SECONDS, KICK_SECONDS, EXPUNGE_SECONDS = 15.0, 15.0, 1800.0
 MAIL_DISK = "maildisk.json"
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class MailboxActions:
         self._clock = clock
         self._folder = place.run / "mailboxes"
         self._homes = Homes(place.mail_root, None if place.dev else dovecot.MAIL_USER)
-        self._was_ready: bool | None = None
+        self._mark = self._folder / "ready"  # the steward ends when idle and forgets
         self.removals = Removals(users)
 
     def table(self) -> Mapping[str, Action]:
@@ -66,10 +68,14 @@ class MailboxActions:
         users = read_users(self._users)
         if ready:
             self._settle()
+        was_ready = self._mark.exists()
         self._write(users, ready)
-        if not ready and self._was_ready is not False:
+        if ready and not was_ready:
+            self._mark.touch()
+            self._draw_what_waits()
+        elif was_ready and not ready:
+            self._mark.unlink()
             self._put_out()
-        self._was_ready = ready
         return ready
 
     def tidy(self, progress: Progress, who: Who) -> Any:
@@ -104,6 +110,19 @@ class MailboxActions:
         for spoken, logins in dovecot_users.by_language(users, language).items():
             text = "".join(f"{login}\n" for login in logins)
             replace_file(self._folder / f"speak-{spoken}", text.encode(), mode=0o600)
+
+    def _draw_what_waits(self) -> None:
+        """Have the relay try now what waited for the disk, not at its next turn."""
+        mail = self._settings().mail
+        for domain in filter(None, (mail.main_domain, *mail.additional_domains)):
+            asked = {"search": f"@{domain}", "author": "mailboxes"}
+            with contextlib.suppress(PennypostError):  # one that does not run tries at its start
+                control.call(
+                    self._place.run / "relay.sock",
+                    "queue.send",
+                    asked,
+                    timeout_seconds=TELL_SECONDS,
+                )
 
     def _put_out(self) -> None:
         """End the sessions that still hold files of a disk that is gone."""
