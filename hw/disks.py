@@ -225,7 +225,9 @@ def _facts(
     folder: Path, told: Mapping[str, str], mounts: Mapping[str, list[str]], swaps: set[str]
 ) -> Facts:
     parts = [folder, *(path.parent for path in folder.glob("*/partition"))]
-    numbers = [_text(part / "dev") for part in parts]
+    holders = sorted(h.name for part in parts for h in (part / "holders").glob("*"))
+    above = [SYS / "class/block" / name for name in holders]
+    numbers = [_text(path / "dev") for path in (*parts, *above)]
     rotational = _text(folder / "queue/rotational")
     return Facts(
         device=told.get("DEVNAME", f"/dev/{folder.name}"),
@@ -237,7 +239,7 @@ def _facts(
         driver=_driver(folder),
         slot=_slot(folder),
         mounts=tuple(sorted(m for number in numbers for m in mounts.get(number, ()))),
-        holders=tuple(sorted(h.name for part in parts for h in (part / "holders").glob("*"))),
+        holders=tuple(holders),
         is_swap=any(f"/dev/{part.name}" in swaps for part in parts),
     )
 
