@@ -1,6 +1,7 @@
 """The steps of a job on real disks. Each finds its disk anew by identity: names change."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from appliance.storage.plan import Job, Kind, Record, Step
 from hw.model import Disk
 
 MAILBOXES = "pennypost-mailboxes.target"  # what has to be stopped while there is no disk
+MOUNTING = frozenset({Step.MOUNT, Step.UNMOUNT, Step.ARRAY, Step.PLAIN, Step.CHECK})
 DEVICE_SYS = Path("/sys/class/block")
 
 
@@ -29,7 +31,7 @@ class DiskHands:
         clock: Clock,
         point: Path,
         stop_mailboxes: Callable[[], None],
-        start_mailboxes: Callable[[Disk | None], None],
+        start_mailboxes: Callable[[], None],
     ) -> None:
         self._disks = disks
         self._key = key
@@ -37,7 +39,8 @@ class DiskHands:
         self._point = point
         self._stop_mailboxes = stop_mailboxes
         self._start_mailboxes = start_mailboxes
-        self.is_away = False  # between UNMOUNT and MOUNT, or while a disk is let go
+        self.is_away = False  # the disk is let go on purpose: nobody may mount it
+        self.lock = threading.RLock()  # whoever mounts or unmounts has it
         self._steps: dict[Step, Callable[[Job, Record, Told], None]] = {
             Step.WIPE: self._wipe,
             Step.TABLE: self._table,
@@ -61,7 +64,11 @@ class DiskHands:
         }
 
     def do(self, step: Step, job: Job, record: Record, told: Told) -> None:
-        self._steps[step](job, record, told)
+        if step in MOUNTING:
+            with self.lock:
+                self._steps[step](job, record, told)
+        else:
+            self._steps[step](job, record, told)
 
     def give_up(self, job: Job, record: Record) -> None:
         """After a cancelled copy: the new disk leaves the mirror and loses its marker."""
@@ -75,7 +82,7 @@ class DiskHands:
         Only disks that the record names are looked at (and the one that is just joining), and
         only with a ready marker of this box. Raises Refused when there is none.
         """
-        parts = self._parts(record, joining)
+        parts = self.parts(record, joining)
         if not parts:
             raise Refused.because("disk.missing", "The mailbox disk is not there.")
         device = parts[0]
@@ -139,7 +146,7 @@ class DiskHands:
     def _mount(self, job: Job, record: Record, told: Told) -> None:
         self.open_volume(record, joining=job.disk)
         self.is_away = False
-        self._start_mailboxes(None)
+        self._start_mailboxes()
 
     def _unmount(self, job: Job, record: Record, told: Told) -> None:
         self.is_away = True
@@ -154,7 +161,7 @@ class DiskHands:
         self.is_away = False
 
     def _array(self, job: Job, record: Record, told: Told) -> None:
-        parts = self._parts(record)
+        parts = self.parts(record)
         if not parts:
             raise Refused.because("disk.missing", "The mailbox disk is not there.")
         if any(raid.is_member(probe(part)) for part in parts):
@@ -193,7 +200,7 @@ class DiskHands:
 
     def _grow(self, job: Job, record: Record, told: Told) -> None:
         mounted = volume.mounted_at(self._point)
-        parts = self._parts(record)
+        parts = self.parts(record)
         if mounted is None or not parts:
             raise Refused.because("disk.grow", "The mailbox disk is not in use just now.")
         if raid.is_running():
@@ -218,7 +225,7 @@ class DiskHands:
     def _part(self, identity: str) -> str:
         return layout.mail_partition(self._device(identity))
 
-    def _parts(self, record: Record, joining: str = "") -> list[str]:
+    def parts(self, record: Record, joining: str = "") -> list[str]:
         """Mail partitions of the volume that may be trusted."""
         found = []
         for disk in self._disks():
