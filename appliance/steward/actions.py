@@ -33,6 +33,7 @@ from appliance.steward.arguments import (
     settings_object,
     whole_number,
 )
+from appliance.steward.disks import DiskActions
 from appliance.steward.signing import SigningDesk
 
 
@@ -59,6 +60,7 @@ class Steward:
         self._lock = threading.Lock()
         self._signing = SigningDesk(place, store, applier, resolver)
         self.accounts = AccountActions(place, store, clock)
+        self._disks = DiskActions(place, store)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -96,6 +98,7 @@ class Steward:
             "dkim.tend": Action(do=self.dkim_tend, changes=True),
             "box.reboot": Action(do=self.reboot, changes=True),
             **self.accounts.table(),
+            **self._disks.table(),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:

@@ -94,9 +94,7 @@ class DiskActions:
         seconds: float,
         progress: Progress | None = None,
     ) -> Any:
-        return control.call(
-            self._socket, verb, args, timeout_seconds=seconds, on_progress=progress
-        )
+        return control.call(self._socket, verb, args, timeout_seconds=seconds, on_progress=progress)
 
     def _allow_usb(self) -> bool:
         return self._store.current()[1].disks.allow_usb

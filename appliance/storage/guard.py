@@ -151,7 +151,7 @@ class Guard:
         self._stop_mailboxes()
         self._hands.close_volume(by_force=True)
         verdict = judge(seen)
-        self._trouble = (verdict.say.removesuffix(f" {maildisk.WAITS}"), verdict.fix)
+        self._trouble = (verdict.say, verdict.fix)
         self._pause_before_next_try()
 
     def _pause_before_next_try(self) -> None:

@@ -60,6 +60,7 @@ class Verdict:
 
     state: State
     say: str
+    means: str = ""
     fix: str = ""
     usable: bool = False
 
@@ -77,7 +78,7 @@ def judge(seen: Observed) -> Verdict:
             )
         return Verdict(state=State.NONE, say="No disk for mailboxes is connected.")
     if seen.is_checking:
-        return Verdict(state=State.CHECKING, say=f"The mailbox disk is being checked. {WAITS}")
+        return Verdict(state=State.CHECKING, say="The mailbox disk is being checked.", means=WAITS)
     return _of_mounted(seen, seen.mounted) if seen.mounted else _of_absent(seen)
 
 
@@ -88,9 +89,8 @@ def _of_job(job: Job, seen: Observed) -> Verdict | None:
     if job.kind in (Kind.MIRROR, Kind.REPLACE):
         return Verdict(
             state=State.COPYING,
-            say="The mail is being copied to the new disk. The mailboxes stay open meanwhile."
-            if usable
-            else f"The mailbox disk is away for a moment. {WAITS}",
+            say="The mail is being copied to the new disk.",
+            means="The mailboxes stay open meanwhile." if usable else WAITS,
             fix="Do not pull either of the disks.",
             usable=usable,
         )
@@ -105,12 +105,14 @@ def _of_absent(seen: Observed) -> Verdict:
     if not seen.is_present:
         return Verdict(
             state=State.MISSING,
-            say=f"The mailbox disk is not there. {WAITS}",
+            say="The mailbox disk is not there.",
+            means=WAITS,
             fix="Put it back, or check its cable. It comes into use by itself.",
         )
     return Verdict(
         state=State.FAILING,
-        say=f"{seen.trouble or 'The mailbox disk does not work.'} {WAITS}",
+        say=seen.trouble or "The mailbox disk does not work.",
+        means=WAITS,
         fix=seen.fix or "Check its cable. If it stays, replace the disk.",
     )
 
@@ -120,25 +122,29 @@ def _of_mounted(seen: Observed, mounted: Mounted) -> Verdict:
         gone = State.FAILING if seen.is_present else State.MISSING
         return Verdict(
             state=gone,
-            say=f"The mailbox disk does not answer: it was pulled, or it is broken. {WAITS}",
+            say="The mailbox disk does not answer: it was pulled, or it is broken.",
+            means=WAITS,
             fix="Put it back, or check its cable. It comes into use by itself.",
         )
     if mounted.is_read_only:
         return Verdict(
             state=State.READ_ONLY,
-            say=f"The mailbox disk cannot be written to after a fault. {WAITS}",
+            say="The mailbox disk cannot be written to after a fault.",
+            means=WAITS,
             fix="It is checked again by itself. If it stays, replace the disk.",
         )
     if is_full(seen.free_bytes, seen.size_bytes):
         return Verdict(
             state=State.FULL,
-            say="The mailbox disk is full. New mail waits in the queue; mailboxes can be read.",
+            say="The mailbox disk is full.",
+            means="New mail waits in the queue; mailboxes can be read.",
             fix="Delete mail, lower the quotas, or replace the disk by a larger one.",
         )
     if seen.missing_halves and len(seen.record.members) > 1:
         return Verdict(
             state=State.READY,
-            say="One of the two mailbox disks is missing or broken. The other one has all mail.",
+            say="One of the two mailbox disks is missing or broken.",
+            means="The other one has all mail; the mailboxes are open.",
             fix="Put it back, or replace it by another one.",
             usable=True,
         )
