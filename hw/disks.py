@@ -23,12 +23,13 @@ PROBE_SECONDS = 3.0
 # Kernel drivers of controllers that hide their disks behind volumes of their own.
 RAID_DRIVERS = frozenset({"megaraid_sas", "megaraid_legacy", "hpsa", "smartpqi", "aacraid"})
 HYPERVISOR_DRIVERS = frozenset({"vmw_pvscsi", "storvsc", "virtio_scsi", "Virtio SCSI HBA"})
-_BUS_WORDS = {
-    Bus.USB: "by USB",
-    Bus.NVME: "as NVMe",
-    Bus.MMC: "as an SD card or eMMC",
-    Bus.VIRTUAL: "as a virtual disk",
-    Bus.OTHER: "in a way that the box does not know",
+_OTHER_BUSES = {
+    Bus.USB: "This disk is attached by USB; only SATA and SAS disks hold mailboxes.",
+    Bus.NVME: "This disk is attached as NVMe; only SATA and SAS disks hold mailboxes.",
+    Bus.MMC: "This disk is an SD card or eMMC; only SATA and SAS disks hold mailboxes.",
+    Bus.VIRTUAL: "This is a virtual disk; only SATA and SAS disks hold mailboxes.",
+    Bus.OTHER: "The box does not know how this disk is attached; only SATA and SAS disks hold "
+    "mailboxes.",
 }
 
 
@@ -150,14 +151,11 @@ def refusal(facts: Facts, bus: Bus, *, allow_usb: bool) -> Why | None:
         return Why(used[0], "Choose another disk.")
     if bus is Bus.USB and allow_usb and "ID_ATA" in facts.properties:
         pass  # a SATA disk behind a bridge: the owner has been warned and wants it
-    elif bus in _BUS_WORDS:
+    elif bus in _OTHER_BUSES:
         hint = "Attach it by SATA or SAS."
         if bus is Bus.USB and "ID_ATA" in facts.properties:
             hint = "Attach it by SATA or SAS, or allow disks behind USB bridges in the settings."
-        return Why(
-            f"This disk is attached {_BUS_WORDS[bus]}; only SATA and SAS disks hold mailboxes.",
-            hint,
-        )
+        return Why(_OTHER_BUSES[bus], hint)
     if not facts.size_sectors:
         return Why("This disk has no size: it is broken, or asleep.", "Take it out and put it in.")
     if facts.size_sectors * SECTOR_BYTES < SMALLEST_BYTES:
