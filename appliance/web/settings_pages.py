@@ -181,6 +181,7 @@ SCREENS = (
             "web.session_idle_minutes",
             "web.session_hours",
             "web.allowed_hosts",
+            "disks.allow_usb",
         ),
     ),
 )

@@ -53,6 +53,16 @@ VERBS = {
     "account.enable",
     "account.disable",
     "account.delete",
+    "disk.list",
+    "disk.status",
+    "disk.plan",
+    "disk.connect",
+    "disk.take",
+    "disk.detach",
+    "disk.replace",
+    "disk.mirror",
+    "disk.grow",
+    "disk.cancel",
 }
 
 
