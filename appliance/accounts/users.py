@@ -1,42 +1,34 @@
-"""The people's accounts: DATA/accounts/accounts.db, written by the steward alone.
-
-    account   login (folded local part, unique), full name, argon2id hash, enabled, since when,
-              and a rate of its own (0: what the settings give to all)
-
-The relay reads it, so the file is 0640 and its group may read: that is why there is no write-ahead
-log here, whose readers need to write. A power cut may leave a journal that only a writer can roll
-back; `Users` does so when it is made, which the steward does at each boot.
+"""The people's accounts: see `accounts/database.py` for the file.
 
 Errors: `Refused` (name not allowed, taken, unknown); `sqlite3.Error` when the disk fails.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from appliance.accounts import database
+from appliance.accounts.removals import Fate, Removal, plan_removal
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding, Refused, Result
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS account (
-    login TEXT PRIMARY KEY, name TEXT NOT NULL, password_hash TEXT NOT NULL,
-    enabled INTEGER NOT NULL, made_at REAL NOT NULL,
-    messages_per_hour INTEGER NOT NULL, recipients_per_hour INTEGER NOT NULL) STRICT
-"""
-_COLUMNS = "login, name, password_hash, enabled, made_at, messages_per_hour, recipients_per_hour"
+_COLUMNS = (
+    "login, name, password_hash, enabled, made_at, messages_per_hour, recipients_per_hour,"
+    " quota_bytes, language,"
+    " (SELECT group_concat(hash, char(10)) FROM app_password WHERE login = account.login)"
+)
 _LOGIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]|\.(?=[a-z0-9_-])){0,63}")
-BUSY_SECONDS = 15
 MAX_NAME_CHARACTERS = 100
 MAX_ACCOUNTS = 10_000
 MAX_RATE = 100_000
+MAX_QUOTA_BYTES = 1 << 50
+LANGUAGES = ("", "en", "de")  # empty: the box's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +42,9 @@ class User:
     made_at: datetime
     messages_per_hour: int
     recipients_per_hour: int
+    quota_bytes: int = 0
+    language: str = ""
+    app_hashes: tuple[str, ...] = field(default=(), repr=False)
 
 
 def login_name(text: str) -> str:
@@ -82,12 +77,7 @@ class Users:
         """Whose group the folder has may read the file."""
         self._path = path
         self._clock = clock
-        with self._writing() as db:
-            db.execute(_SCHEMA)
-        path.chmod(0o640)
-        readers = path.parent.stat().st_gid
-        if path.stat().st_gid != readers:
-            shutil.chown(path, group=readers)
+        database.prepare(path)
 
     def all(self) -> tuple[User, ...]:
         """All accounts by login."""
@@ -108,28 +98,43 @@ class Users:
         password_hash: str,
         messages_per_hour: int = 0,
         recipients_per_hour: int = 0,
+        quota_bytes: int = 0,
+        language: str = "",
+        enabled: bool = True,
     ) -> User:
         """A new account, which may sign in at once."""
         user = User(
             login=login_name(login),
             name=full_name(name),
             password_hash=password_hash,
-            enabled=True,
+            enabled=enabled,
             made_at=self._clock.now(),
             messages_per_hour=messages_per_hour,
             recipients_per_hour=recipients_per_hour,
+            quota_bytes=quota_bytes,
+            language=language,
         )
-        with self._writing() as db:
-            (count,) = db.execute("SELECT count(*) FROM account").fetchone()
-            if count >= MAX_ACCOUNTS:
-                raise _refuse("login", "There are too many accounts.", "Delete one first.")
-            try:
-                db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?)", _row(user))
-            except sqlite3.IntegrityError as error:
-                raise _refuse(
-                    "login", "There is an account of this name.", "Choose another name."
-                ) from error
+        with database.writing(self._path) as db:
+            _insert(db, user)
         return user
+
+    def add_all(self, rows: Iterable[tuple[str, str, str, int, str, bool]]) -> None:
+        """Many new accounts (login, name, hash, quota, language, enabled): all or none."""
+        now = self._clock.now()
+        with database.writing(self._path) as db:
+            for login, name, password_hash, quota_bytes, language, enabled in rows:
+                user = User(
+                    login=login_name(login),
+                    name=full_name(name),
+                    password_hash=password_hash,
+                    enabled=enabled,
+                    made_at=now,
+                    messages_per_hour=0,
+                    recipients_per_hour=0,
+                    quota_bytes=quota_bytes,
+                    language=language,
+                )
+                _insert(db, user)
 
     def edit(
         self,
@@ -140,6 +145,8 @@ class Users:
         password_hash: str | None = None,
         messages_per_hour: int | None = None,
         recipients_per_hour: int | None = None,
+        quota_bytes: int | None = None,
+        language: str | None = None,
     ) -> User:
         """Change what is given. The login stays: it is an address that others know."""
         wanted = {
@@ -148,9 +155,11 @@ class Users:
             "password_hash": password_hash,
             "messages_per_hour": messages_per_hour,
             "recipients_per_hour": recipients_per_hour,
+            "quota_bytes": quota_bytes,
+            "language": language,
         }
         user = self.get(login)
-        with self._writing() as db:
+        with database.writing(self._path) as db:
             for column, value in wanted.items():
                 if value is not None:
                     db.execute(
@@ -159,24 +168,45 @@ class Users:
                     )
         return self.get(login)
 
-    def delete(self, login: str) -> None:
-        """Take the account away; mail to it is refused from then on."""
-        user = self.get(login)
-        with self._writing() as db:
-            db.execute("DELETE FROM account WHERE login = ?", (user.login,))
+    def delete(
+        self, login: str, fate: Fate = Fate.KEEP, *, days: int = 0, heir: str = ""
+    ) -> Removal:
+        """Take the account away; mail to it is refused from then on.
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode=DELETE")
-            db.execute("PRAGMA synchronous=EXTRA")  # FULL, and the journal's removal is flushed
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+        What becomes of the mail that is there is recorded in the same transaction.
+        """
+        user = self.get(login)
+        if fate is Fate.HAND_OVER and self.get(heir).login == user.login:
+            raise _refuse("heir", "The mail cannot go to the same account.", "Name another one.")
+        with database.writing(self._path) as db:
+            db.execute("DELETE FROM account WHERE login = ?", (user.login,))
+            db.execute("DELETE FROM app_password WHERE login = ?", (user.login,))
+            now = self._clock.now()
+            return plan_removal(db, user.login, fate, days=days, heir=heir, now=now)
+
+
+def _insert(db: sqlite3.Connection, user: User) -> None:
+    _refuse_while_mail_lies_there(db, user.login)
+    (count,) = db.execute("SELECT count(*) FROM account").fetchone()
+    if count >= MAX_ACCOUNTS:
+        raise _refuse("login", "There are too many accounts.", "Delete one first.")
+    try:
+        db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(user))
+    except sqlite3.IntegrityError as error:
+        raise _refuse(
+            "login", "There is an account of this name.", "Choose another name."
+        ) from error
+
+
+def _refuse_while_mail_lies_there(db: sqlite3.Connection, login: str) -> None:
+    """The letters of a former account of this name must not become those of a new one."""
+    sql = "SELECT 1 FROM removal WHERE login = ? AND aside = 0"
+    if db.execute(sql, (login,)).fetchone() is not None:
+        raise _refuse(
+            "login",
+            "The mail of an earlier account of this name has not been put away yet.",
+            "Connect the mailbox disk, or choose another name.",
+        )
 
 
 def read_users(path: Path) -> tuple[User, ...]:
@@ -184,22 +214,14 @@ def read_users(path: Path) -> tuple[User, ...]:
 
     Raises sqlite3.Error when it cannot be read.
     """
-    return _select(path, f"SELECT {_COLUMNS} FROM account ORDER BY login", ())  # noqa: S608  ours
+    sql = f"SELECT {_COLUMNS} FROM account ORDER BY login"  # noqa: S608  our own columns
+    return tuple(_user(row) for row in database.select(path, sql))
 
 
 def read_user(path: Path, login: str) -> User | None:
     """One account, as it is now. Raises sqlite3.Error when the file cannot be read."""
     sql = f"SELECT {_COLUMNS} FROM account WHERE login = ?"  # noqa: S608  our own columns
-    return next(iter(_select(path, sql, (login,))), None)
-
-
-def _select(path: Path, sql: str, values: tuple[str, ...]) -> tuple[User, ...]:
-    if not os.path.lexists(path):
-        return ()
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-    ) as db:
-        return tuple(_user(row) for row in db.execute(sql, values))
+    return next((_user(row) for row in database.select(path, sql, (login,))), None)
 
 
 def _row(user: User) -> tuple[object, ...]:
@@ -211,10 +233,12 @@ def _row(user: User) -> tuple[object, ...]:
         user.made_at.timestamp(),
         user.messages_per_hour,
         user.recipients_per_hour,
+        user.quota_bytes,
+        user.language,
     )
 
 
-def _user(row: tuple[str, str, str, int, float, int, int]) -> User:
+def _user(row: tuple[Any, ...]) -> User:
     return User(
         login=row[0],
         name=row[1],
@@ -223,6 +247,9 @@ def _user(row: tuple[str, str, str, int, float, int, int]) -> User:
         made_at=datetime.fromtimestamp(row[4], UTC),
         messages_per_hour=row[5],
         recipients_per_hour=row[6],
+        quota_bytes=row[7],
+        language=row[8],
+        app_hashes=tuple(row[9].split("\n")) if row[9] else (),
     )
 
 

@@ -1,10 +1,15 @@
 """`account ...`: who may send, over the steward; the stolen-account brake, over the relay."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.cli.context import Context, read_password, table
+from appliance.accounts import table as account_table
+from appliance.cli.context import Context, read_password, table, text_of
+
+MIB = 1024 * 1024
+_MADE = ("login", "password")
 
 
 def list_(context: Context, args: argparse.Namespace) -> None:
@@ -19,15 +24,77 @@ def list_(context: Context, args: argparse.Namespace) -> None:
 def add(context: Context, args: argparse.Namespace) -> None:
     """Make one; the password is read from standard input, or made and shown this once."""
     asked: dict[str, Any] = {"login": args.login, "name": args.name}
-    asked |= _rates(args)
+    asked |= _limits(args)
     if not args.generate:
         asked["password"] = _password()
     context.show(context.steward("account.add", asked), _as_made)
 
 
+def delete(context: Context, args: argparse.Namespace) -> None:
+    """Take one away, and say what is to become of its mail."""
+    asked: dict[str, Any] = {"login": args.login, "fate": "keep"}
+    if args.erase:
+        asked["fate"] = "erase"
+    elif args.hand_to:
+        asked |= {"fate": "hand_over", "heir": args.hand_to}
+    elif args.keep_days is not None:
+        asked["days"] = args.keep_days
+    context.show(context.steward("account.delete", asked), lambda user: f"{user['login']} is gone.")
+
+
+def removals(context: Context, args: argparse.Namespace) -> None:
+    """Mail of former accounts."""
+    heads = ("login", "fate", "heir", "erase_at", "waits")
+    context.show(
+        context.steward("account.removals"),
+        lambda found: table([[_cell(row[head]) for head in heads] for row in found], heads),
+    )
+
+
+def app_add(context: Context, args: argparse.Namespace) -> None:
+    """One more password, for one program. It is shown this once."""
+    asked = {"login": args.login, "label": args.label}
+    context.show(context.steward("account.app_add", asked), lambda made: str(made["password"]))
+
+
+def app_remove(context: Context, args: argparse.Namespace) -> None:
+    asked = {"login": args.login, "id": args.id}
+    answer = context.steward("account.app_remove", asked)
+    context.show(answer, lambda _: "The app password opens nothing any more.")
+
+
+def export(context: Context, args: argparse.Namespace) -> None:
+    """All accounts as CSV; no passwords."""
+    text = account_table.write(context.steward("account.list"))
+    if args.file is None:
+        sys.stdout.write(text.replace("\r\n", "\n"))
+    else:
+        args.file.write_bytes(text.encode())
+
+
+def import_(context: Context, args: argparse.Namespace) -> None:
+    """Accounts from a CSV file or `-`, all or none; made passwords are shown this once."""
+    text = text_of(args.file)
+    context.show(
+        context.steward("account.import", {"table": text}),
+        lambda made: table([[row["login"], row.get("password", "")] for row in made], _MADE),
+    )
+
+
+def sync(context: Context, args: argparse.Namespace) -> None:
+    """Open or shut the mailboxes as their disk is there or not."""
+    words = {True: "The mailboxes are open.", False: "The mailboxes are shut: their disk is away."}
+    context.show(context.steward("mailboxes.sync"), lambda answer: words[answer["ready"]])
+
+
+def tidy(context: Context, args: argparse.Namespace) -> None:
+    """Remove what has lain in trash and junk for long enough; done every night."""
+    context.show(context.steward("mailboxes.tidy"), lambda answer: str(answer))
+
+
 def edit(context: Context, args: argparse.Namespace) -> None:
-    """Another name, or rates of its own."""
-    asked: dict[str, Any] = {"login": args.login} | _rates(args)
+    """Another name or language, or limits of its own."""
+    asked: dict[str, Any] = {"login": args.login} | _limits(args)
     if args.name is not None:
         asked["name"] = args.name
     context.show(context.steward("account.edit", asked), lambda u: f"{u['login']} is changed.")
@@ -42,8 +109,8 @@ def password(context: Context, args: argparse.Namespace) -> None:
 
 
 def order(context: Context, args: argparse.Namespace) -> None:
-    """enable, disable or delete."""
-    done = {"enable": "may sign in", "disable": "can not sign in any more", "delete": "is gone"}
+    """enable or disable."""
+    done = {"enable": "may sign in", "disable": "can not sign in any more"}
     answer = context.steward(f"account.{args.order}", {"login": args.login})
     context.show(answer, lambda user: f"{user['login']} {done[args.order]}.")
 
@@ -54,9 +121,10 @@ def release(context: Context, args: argparse.Namespace) -> None:
     context.show(answer, lambda a: f"{a['login']} sends again; {a['count']} messages go on.")
 
 
-def _rates(args: argparse.Namespace) -> dict[str, int]:
-    names = ("messages_per_hour", "recipients_per_hour")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+def _limits(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("messages_per_hour", "recipients_per_hour", "language")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return given if args.quota_mb is None else given | {"quota_bytes": args.quota_mb * MIB}
 
 
 def _password() -> str:

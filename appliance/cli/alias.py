@@ -3,12 +3,11 @@
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import Refused, Unreachable
 from appliance.cli import settings as settings_verbs
-from appliance.cli.context import Context, table
+from appliance.cli.context import Context, table, text_of
 from appliance.settings import alias_table, schema
 from appliance.settings.alias_table import SETTING
 from appliance.settings.parse import Bad
@@ -63,7 +62,7 @@ def export(context: Context, args: argparse.Namespace) -> None:
 
 def import_(context: Context, args: argparse.Namespace) -> None:
     """Aliases from a CSV file or `-`; those of the same name are replaced."""
-    found = alias_table.from_csv(_text_of(args.file))
+    found = alias_table.from_csv(text_of(args.file))
     revision, aliases = _now(context)
     _save(context, revision, found if args.replace else alias_table.merged(aliases, found))
 
@@ -92,13 +91,6 @@ def _save(context: Context, revision: int, aliases: Iterable[Alias], changed: st
         except Unreachable:
             context.note("The relay does not run, so it cannot say where mail goes now.")
     context.show(done, _as_saved)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise Refused.because("alias.file", f"{path} cannot be read: {error}.") from error
 
 
 def _as_table(aliases: list[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base import control
-from appliance.base.finding import Finding, Unreachable
+from appliance.base.finding import Finding, Refused, Unreachable
 
 APPLY_TIMEOUT_SECONDS = 180
 
@@ -65,6 +65,14 @@ def read_password() -> str:
     if sys.stdin.isatty():
         return getpass.getpass("Password: ")
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, or of standard input for `-`."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise Refused.because("file", f"{path} cannot be read: {error}.") from error
 
 
 def show_finding(finding: Finding, *, as_json: bool) -> None:

@@ -77,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     _people(verbs)
     _accounts(verbs.group("account", "the people who send through the box"))
     _disks(verbs.group("disk", "the disks, and the one with the mailboxes"))
+    boxes = verbs.group("mailboxes", "where mail is kept")
+    boxes.verb("sync", accounts.sync, "open or shut them as their disk is there or not")
+    boxes.verb("tidy", accounts.tidy, "empty what lies in trash and junk for too long")
     certificate = verbs.group("certificate", "the certificates of the box's own root")
     certificate.verb("refresh", box.certificate_refresh, "renew what is due")
     verbs.verb("apply", box.apply, "bring the settings into force once more")
@@ -223,13 +226,15 @@ def _people(verbs: Verbs) -> None:
 def _accounts(verbs: Verbs) -> None:
     verbs.verb("list", accounts.list_, "all accounts")
     add = verbs.verb("add", accounts.add, "make one; password from standard input")
-    edit = verbs.verb("edit", accounts.edit, "change name or rates")
+    edit = verbs.verb("edit", accounts.edit, "change name, language or limits")
     add.add_argument("--name", default="", help="the person's full name")
     edit.add_argument("--name", help="the person's full name")
     for verb in (add, edit):
         verb.add_argument("login")
         verb.add_argument("--messages-per-hour", type=int, metavar="N", help="0: as for all")
         verb.add_argument("--recipients-per-hour", type=int, metavar="N", help="0: as for all")
+        verb.add_argument("--quota-mb", type=int, metavar="N", help="mailbox size; 0: as for all")
+        verb.add_argument("--language", choices=("en", "de"), help="of the mailbox's folders")
     password = verbs.verb("password", accounts.password, "another password, from standard input")
     password.add_argument("login")
     for verb in (add, password):
@@ -237,9 +242,25 @@ def _accounts(verbs: Verbs) -> None:
     for order, help in (
         ("enable", "let it sign in again"),
         ("disable", "let it not sign in"),
-        ("delete", "take it away"),
     ):
         verbs.verb(order, accounts.order, help, order=order).add_argument("login")
+    delete = verbs.verb("delete", accounts.delete, "take it away")
+    delete.add_argument("login")
+    mail = delete.add_mutually_exclusive_group()
+    mail.add_argument("--keep-days", type=int, default=None, metavar="N", help="its mail (30)")
+    mail.add_argument("--hand-to", default="", metavar="LOGIN", help="who gets its mail")
+    mail.add_argument("--erase", action="store_true", help="its mail, at once")
+    verbs.verb("removals", accounts.removals, "mail of former accounts")
+    app = verbs.verb("app-password", accounts.app_add, "make one; it is shown once")
+    app.add_argument("login")
+    app.add_argument("label", help="what it is for")
+    gone = verbs.verb("app-remove", accounts.app_remove, "one app password less")
+    gone.add_argument("login")
+    gone.add_argument("id", type=int)
+    export = verbs.verb("export", accounts.export, "all accounts as CSV, without passwords")
+    export.add_argument("file", nargs="?", type=Path)
+    import_ = verbs.verb("import", accounts.import_, "accounts from a CSV file or -")
+    import_.add_argument("file", type=Path)
     verbs.verb("release", accounts.release, "let the mail go that the brake holds").add_argument(
         "login"
     )

@@ -7,6 +7,8 @@ from appliance.mail.address import Address, AddressError, domain_key
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rewrite import Aliases, Domains, Expansion
 from appliance.policy.sender_lists import Lists, ip_of
+from appliance.policy.sender_lists import Lists
+from appliance.settings import mailboxes
 from appliance.settings.schema import RelayDomain, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -68,7 +70,7 @@ class Rules:
 
 def keeps_mailboxes(settings: Settings) -> bool:
     """Whether mail can be delivered into mailboxes (G12)."""
-    return bool(settings.delivery.lmtp)
+    return bool(mailboxes.lmtp(settings))
 
 
 def _keys(domains: tuple[str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from appliance.mail.address import AddressError, domain_key
+from appliance.settings import mailboxes
 from appliance.settings.delivery import LMTP_PORT
 from appliance.settings.parse import host_and_port
 from appliance.settings.schema import RelayDomain, Settings
@@ -63,7 +64,7 @@ class Router:
         for domain in (mail.main_domain, *mail.additional_domains):
             self._fix(
                 domain,
-                mailbox(settings.delivery.lmtp) or Route(Kind.NOWHERE, domain, why="mailbox"),
+                mailbox(mailboxes.lmtp(settings)) or Route(Kind.NOWHERE, domain, why="mailbox"),
             )
         for entry in mail.relay_domains:
             self._fix(entry.domain, self._to_host(entry, "relay domain"))

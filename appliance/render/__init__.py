@@ -8,6 +8,7 @@ What lies in /run/pennypost/rendered, and who reads it:
     nftables.conf              nft -f
     unbound.conf               unbound -c (-d -p by the unit)
     rspamd.conf, rspamd.on     rspamd -c, while it is on
+    dovecot.conf, dovecot.on   dovecot -c, while mailboxes are kept; spam.sieve files spam
     timesyncd.conf             drop-in of systemd-timesyncd
     hostname, hosts, localtime, resolv.conf, issue     by their links in /etc
     authorized_keys, sshd.conf                         sshd and its drop-in folder

@@ -50,6 +50,7 @@ class Facts:
     slot: str = ""
     version: str = ""
     memory_bytes: int = 0
+    mail_root: Path = Path("/srv/mail")  # where the mailbox disk is mounted
 
     @property
     def rendered(self) -> Path:
@@ -95,6 +96,7 @@ class Place:
     ports: Ports = field(default_factory=Ports)
     slot: str = ""
     version: str = ""
+    mail_root: Path = Path("/srv/mail")
 
     @property
     def claim_folder(self) -> Path:
@@ -147,6 +149,7 @@ def gather(
         ports=place.ports,
         slot=place.slot,
         version=place.version,
+        mail_root=place.mail_root,
         memory_bytes=memory_of(_text(Path("/proc/meminfo"))),
     )
 

@@ -5,6 +5,9 @@ sources (the wizard checks that again). Others get a TCP reset, not silence: a b
 tried a global IPv6 address first goes on to the next one at once.
 """
 
+from ipaddress import ip_network
+
+from appliance.render import dovecot
 from appliance.render.facts import Facts
 from appliance.settings.schema import Settings
 
@@ -33,8 +36,24 @@ def _rules(settings: Settings, facts: Facts) -> list[str]:
     rules = [f"tcp dport {{ {WEB_PORTS} }} accept"] if facts.claimed else list(_WIZARD_RULES)
     if mail_is_on(settings, facts):
         rules.append(f"tcp dport {{ {MAIL_PORTS} }} accept")
+    if dovecot.is_on(settings, facts):
+        rules += _mailbox_rules(settings)
     if ssh_is_on(settings, facts):
         rules.append("tcp dport 22 accept")
+    return rules
+
+
+def _mailbox_rules(settings: Settings) -> list[str]:
+    """What is switched on; filters may be changed from trusted networks only."""
+    ports = dovecot.open_ports(settings)
+    mail = [str(port) for port in (ports.pop3, ports.imap, ports.imaps, ports.pop3s) if port]
+    rules = [f"tcp dport {{ {', '.join(mail)} }} accept"] if mail else []
+    for family, version in (("ip", 4), ("ip6", 6)):
+        nets = [
+            net for net in settings.relay.trusted_networks if ip_network(net).version == version
+        ]
+        if ports.sieve and nets:
+            rules.append(f"{family} saddr {{ {', '.join(nets)} }} tcp dport {ports.sieve} accept")
     return rules
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.render import daemons, network, nftables, nginx, rspamd, system, unbound
+from appliance.render import daemons, dovecot, network, nftables, nginx, rspamd, system, unbound
 
 SYSTEMCTL = "/usr/bin/systemctl"
 NETWORKCTL = "/usr/bin/networkctl"
@@ -17,6 +17,7 @@ NGINX = "/usr/sbin/nginx"
 UNBOUND_CHECKCONF = "/usr/sbin/unbound-checkconf"
 SYSTEMD_RUN = "/usr/bin/systemd-run"
 RSPAMADM = "/usr/bin/rspamadm"
+DOVECONF = "/usr/bin/doveconf"
 AGETTY = "/usr/sbin/agetty"
 
 Files = Mapping[str, bytes]
@@ -150,6 +151,14 @@ ON_A_BOX = (
         changed=(_systemctl("restart", "rspamd.service"),),
         switch=rspamd.SWITCH,
         units=("rspamd.service",),
+    ),
+    Program(
+        name="dovecot",
+        files=(dovecot.FILE, dovecot.SPAM_FILE),
+        check=(DOVECONF, "-c", "{folder}/" + dovecot.FILE, "-n"),
+        changed=(_systemctl("reload-or-restart", "dovecot.service"),),
+        switch=dovecot.SWITCH,
+        units=("dovecot.service",),
     ),
     Program(
         name="relay",

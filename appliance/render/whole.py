@@ -1,6 +1,6 @@
 """`render`: the whole configuration of a box as a pure function of its settings and facts."""
 
-from appliance.render import daemons, network, nftables, nginx, rspamd, system, unbound
+from appliance.render import daemons, dovecot, network, nftables, nginx, rspamd, system, unbound
 from appliance.render.facts import Facts
 from appliance.settings.schema import Settings
 
@@ -14,5 +14,6 @@ def render(settings: Settings, facts: Facts, *, revision: int = 0) -> dict[str, 
         files |= nftables.render(settings, facts)
         files |= unbound.render(settings, facts)
         files |= rspamd.render(settings, facts)
+        files |= dovecot.render(settings, facts)
         files |= system.render(settings, facts)
     return files

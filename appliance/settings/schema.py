@@ -28,6 +28,7 @@ from appliance.settings.describe import (
 )
 from appliance.settings.disks import Disks
 from appliance.settings.filter import Filter
+from appliance.settings.mailboxes import Mailboxes
 from appliance.settings.network import Network
 from appliance.settings.parse import JSON, Bad
 from appliance.settings.rules_section import Rewriting
@@ -364,6 +365,7 @@ class Settings:
     mail: Mail = field(default_factory=Mail)
     outbound: Outbound = field(default_factory=Outbound)
     delivery: Delivery = field(default_factory=Delivery)
+    mailboxes: Mailboxes = field(default_factory=Mailboxes)
     relay: Relay = field(default_factory=Relay)
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
@@ -382,6 +384,7 @@ SECTIONS: dict[str, type] = {
     "mail": Mail,
     "outbound": Outbound,
     "delivery": Delivery,
+    "mailboxes": Mailboxes,
     "relay": Relay,
     "submission": Submission,
     "queue": Queue,

@@ -11,8 +11,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.accounts import passwords
-from appliance.accounts.users import MAX_RATE, User, Users, login_name
+from appliance.accounts import app_passwords, passwords
+from appliance.accounts.app_passwords import AppPasswords
+from appliance.accounts.removals import MAX_KEEP_DAYS, Fate
+from appliance.accounts.table import MAX_CHARACTERS
+from appliance.accounts.table import parse as parse_table
+from appliance.accounts.users import (
+    LANGUAGES,
+    MAX_QUOTA_BYTES,
+    MAX_RATE,
+    User,
+    Users,
+    login_name,
+)
 from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.finding import PennypostError, Refused
@@ -20,9 +31,11 @@ from appliance.render.apply import Progress
 from appliance.render.facts import Place
 from appliance.settings.store import Store
 from appliance.steward.action import Action, Who
-from appliance.steward.arguments import Argument, short_text, whole_number
+from appliance.steward.arguments import Argument, long_text, one_of, short_text, whole_number
+from appliance.steward.mailboxes import MailboxActions
 
 TELL_SECONDS = 5.0
+KEEP_DAYS = 30  # a deleted account's mail, unless said otherwise
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +48,8 @@ class AccountActions:
         self._clock = clock
         self._lock = threading.Lock()
         self._users: Users | None = None
+        self._path = place.data / "accounts" / "accounts.db"
+        self.mailboxes = MailboxActions(place, self._path, lambda: store.current()[1], clock)
 
     def table(self) -> Mapping[str, Action]:
         """The verbs."""
@@ -44,7 +59,18 @@ class AccountActions:
             "messages_per_hour": Argument(whole_number(0, MAX_RATE), optional=True),
             "recipients_per_hour": Argument(whole_number(0, MAX_RATE), optional=True),
         }
-        name = {"name": Argument(short_text(200), optional=True)}
+        name = {
+            "name": Argument(short_text(200), optional=True),
+            "quota_bytes": Argument(whole_number(0, MAX_QUOTA_BYTES), optional=True),
+            "language": Argument(one_of(LANGUAGES), optional=True),
+        }
+        fate = {
+            "fate": Argument(one_of(tuple(Fate)), default=Fate.KEEP.value, optional=True),
+            "days": Argument(whole_number(1, MAX_KEEP_DAYS), default=KEEP_DAYS, optional=True),
+            "heir": Argument(short_text(100), default="", optional=True),
+        }
+        label = {"label": Argument(short_text(app_passwords.MAX_LABEL_CHARACTERS))}
+        number = {"id": Argument(whole_number(1, 2**53))}
         return {
             "account.list": Action(do=self.list),
             "account.add": Action(
@@ -56,21 +82,32 @@ class AccountActions:
             ),
             "account.enable": Action(do=self.enable, arguments=login, changes=True),
             "account.disable": Action(do=self.disable, arguments=login, changes=True),
-            "account.delete": Action(do=self.delete, arguments=login, changes=True),
+            "account.delete": Action(do=self.delete, arguments=login | fate, changes=True),
+            "account.removals": Action(do=self.removals),
+            "account.app_add": Action(do=self.app_add, arguments=login | label, changes=True),
+            "account.app_remove": Action(
+                do=self.app_remove, arguments=login | number, changes=True
+            ),
+            "account.import": Action(
+                do=self.import_table,
+                arguments={"table": Argument(long_text(MAX_CHARACTERS))},
+                changes=True,
+            ),
+            **self.mailboxes.table(),
         }
 
     def open(self) -> Users:
         """The keeper; opening rolls back what a power cut left half done."""
         if self._users is None:
-            path = self._place.data / "accounts" / "accounts.db"
-            self._users = Users(path, self._clock)
+            self._users = Users(self._path, self._clock)
         return self._users
 
     def recover(self) -> None:
         """At boot: make the file, or repair it, before the relay reads it."""
         try:
             self.open()
-        except sqlite3.Error as error:  # mail goes on without people who sign in
+            self.mailboxes.sync()
+        except (sqlite3.Error, OSError) as error:  # mail goes on without people who sign in
             _log.error("the accounts cannot be opened: %s", error)
 
     def list(self, progress: Progress, who: Who) -> Any:
@@ -88,6 +125,8 @@ class AccountActions:
         password: str,
         messages_per_hour: int | None,
         recipients_per_hour: int | None,
+        quota_bytes: int | None,
+        language: str | None,
     ) -> Any:
         """A new account; without a password one is made."""
         wanted = login_name(login)  # before the work of a hash
@@ -99,11 +138,13 @@ class AccountActions:
                 password_hash=passwords.make_hash(chosen),
                 messages_per_hour=messages_per_hour or 0,
                 recipients_per_hour=recipients_per_hour or 0,
+                quota_bytes=quota_bytes or 0,
+                language=language or "",
             )
         return {**self._told(user), **made}
 
     def edit(self, progress: Progress, who: Who, *, login: str, **changes: Any) -> Any:
-        """Another name, or rates of its own (0: those of all)."""
+        """Another name or language, or limits of its own (0: those of all)."""
         with self._keeping():
             return self._told(self.open().edit(login, **changes))
 
@@ -125,12 +166,77 @@ class AccountActions:
         with self._keeping():
             return self._told(self.open().edit(login, enabled=False))
 
-    def delete(self, progress: Progress, who: Who, *, login: str) -> Any:
+    def delete(
+        self, progress: Progress, who: Who, *, login: str, fate: str, days: int, heir: str
+    ) -> Any:
+        """Take it away, and do with its mail as told: keep it for some days, hand it over, erase.
+
+        Without the mailbox disk that waits until it is back.
+        """
         with self._keeping():
             users = self.open()
             user = users.get(login)
-            users.delete(user.login)
-        return {"login": self._told(user)["login"]}
+            shown = self._shown(user)
+            users.delete(user.login, Fate(fate), days=days, heir=heir)
+            self._tell()
+        return {"login": shown["login"], "fate": fate}
+
+    def removals(self, progress: Progress, who: Who) -> Any:
+        """Mail of former accounts that is kept, or waits for what is to become of it."""
+        with self._keeping():
+            return [
+                {
+                    "login": wish.login,
+                    "fate": wish.fate.value,
+                    "heir": wish.heir,
+                    "erase_at": wish.erase_at.isoformat(),
+                    "waits": not wish.aside,
+                }
+                for wish in self.mailboxes.removals.all()
+            ]
+
+    def app_add(self, progress: Progress, who: Who, *, login: str, label: str) -> Any:
+        """One more password of an account, for one program; the answer alone holds it."""
+        with self._keeping():
+            user = self.open().get(login)
+            made = AppPasswords(self._path, self._clock).add(user.login, label)
+            return {**self._told(self.open().get(login)), "password": made}
+
+    def app_remove(self, progress: Progress, who: Who, *, login: str, id: int) -> Any:
+        """It opens nothing any more."""
+        with self._keeping():
+            user = self.open().get(login)
+            AppPasswords(self._path, self._clock).remove(user.login, id)
+            return self._told(self.open().get(login))
+
+    def import_table(self, progress: Progress, who: Who, *, table: str) -> Any:
+        """Accounts from CSV, all or none. Made passwords stand in the answer alone."""
+        rows = parse_table(table)
+        with self._keeping():
+            users = self.open()
+            taken = {user.login for user in users.all()}
+            for row in rows:
+                if row.login in taken:
+                    raise Refused.because(
+                        "account.table",
+                        f"There is an account {row.login} already.",
+                        "Take its line out of the table; nothing was changed.",
+                    )
+        made = []
+        for number, row in enumerate(rows, start=1):  # the hashes, before the file is held
+            chosen = row.password or passwords.generate()
+            made.append((row, chosen, passwords.make_hash(chosen)))
+            progress({"step": f"{number} of {len(rows)}", "state": "done", "seconds": 0.0})
+        with self._keeping():
+            self.open().add_all(
+                (row.login, row.name, hashed, row.quota_bytes, row.language, row.enabled)
+                for row, _, hashed in made
+            )
+            self._tell()
+        return [
+            {"login": row.login} | ({} if row.password else {"password": chosen})
+            for row, chosen, _ in made
+        ]
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[None]:
@@ -146,16 +252,25 @@ class AccountActions:
                 ) from error
 
     def _told(self, user: User) -> dict[str, Any]:
-        """Tell the relay; one that does not run reads the accounts when it starts."""
+        self._tell()
+        return self._shown(user)
+
+    def _tell(self) -> None:
+        """Tell the relay (one that does not run reads the accounts when it starts) and Dovecot."""
         with contextlib.suppress(PennypostError):
             control.call(
                 self._place.run / "relay.sock", "accounts.reload", timeout_seconds=TELL_SECONDS
             )
-        return self._shown(user)
+        try:
+            self.mailboxes.sync()
+        except (OSError, sqlite3.Error) as error:
+            _log.error("Dovecot could not be told of the accounts: %s", error)
 
     def _shown(self, user: User) -> dict[str, Any]:
-        mail = self._store.current()[1].mail
+        settings = self._store.current()[1]
+        mail = settings.mail
         domains = [name for name in (mail.main_domain, *mail.additional_domains) if name]
+        addresses = [f"{user.login}@{domain}" for domain in domains]
         return {
             "login": user.login,
             "name": user.name,
@@ -163,7 +278,20 @@ class AccountActions:
             "made_at": user.made_at.isoformat(),
             "messages_per_hour": user.messages_per_hour,
             "recipients_per_hour": user.recipients_per_hour,
-            "addresses": [f"{user.login}@{domain}" for domain in domains],
+            "quota_bytes": user.quota_bytes,
+            "language": user.language,
+            "addresses": addresses,
+            "aliases": [
+                alias.alias
+                for alias in settings.rules.aliases
+                if not {user.login, *addresses}.isdisjoint(alias.targets)
+            ],
+            "app_passwords": [
+                {"id": one.id, "label": one.label, "made_at": one.made_at.isoformat()}
+                for one in (AppPasswords(self._path, self._clock).of(user.login))
+            ]
+            if user.app_hashes
+            else [],
         }
 
 

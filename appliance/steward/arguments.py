@@ -5,7 +5,7 @@ are no paths, no program names, no free text that reaches a program. Unknown arg
 refused, so that a caller learns at once that an option does not exist.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,28 @@ def short_text(limit: int) -> Callable[[Any], str]:
     def read(raw: Any) -> str:
         if not isinstance(raw, str) or len(raw) > limit or not (raw.isprintable() or not raw):
             raise ValueError(f"text of at most {limit} characters, without control characters")
+        return raw
+
+    return read
+
+
+def long_text(limit: int) -> Callable[[Any], str]:
+    """Text of several lines, such as a table."""
+
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or len(raw) > limit:
+            raise ValueError(f"text of at most {limit} characters")
+        return raw
+
+    return read
+
+
+def one_of(words: Collection[str]) -> Callable[[Any], str]:
+    """One of a few words."""
+
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or raw not in words:
+            raise ValueError(f"one of {', '.join(word or 'nothing' for word in words)}")
         return raw
 
     return read

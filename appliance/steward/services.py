@@ -15,7 +15,7 @@ from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.finding import PennypostError
 from appliance.base.run import run
-from appliance.render import rspamd
+from appliance.render import dovecot, rspamd
 from appliance.render.facts import Facts
 from appliance.render.nftables import mail_is_on, ssh_is_on
 from appliance.render.programs import SYSTEMCTL
@@ -54,6 +54,7 @@ UNITS = (
     Unit("nginx", "nginx.service"),
     Unit("resolver", "unbound.service"),
     Unit("spam filter", "rspamd.service"),
+    Unit("mailboxes", "dovecot.service"),
     Unit("firewall", "nftables.service"),
     Unit("time", "systemd-timesyncd.service"),
     Unit("name", "avahi-daemon.service"),
@@ -67,6 +68,7 @@ def status(settings: Settings, facts: Facts, clock: Clock) -> list[State]:
         "relay": mail_is_on(settings, facts),
         "ssh": ssh_is_on(settings, facts),
         "spam filter": rspamd.is_on(settings, facts),
+        "mailboxes": dovecot.is_on(settings, facts),
     }
     if facts.dev:
         return [_relay_in_a_checkout(facts, wanted["relay"]), _web_in_a_checkout(facts)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from appliance.accounts import passwords
+from appliance.accounts import passwords, table
 from appliance.base.finding import PennypostError, Refused, Result
+from appliance.settings import mailboxes
 from appliance.web import visit
 from appliance.web.i18n import _
 from appliance.web.services import services
@@ -17,6 +20,9 @@ from appliance.web.words import parse_time
 
 pages = Blueprint("accounts", __name__, url_prefix="/people/accounts")
 MAX_SHOWN = 500
+MIB = 1024 * 1024
+TOLD_NOTHING = {"trouble": None, "imported": ()}
+IMPORT_SECONDS = 300.0  # each password takes a while to be made safe
 
 
 def _brakes() -> dict[str, Mapping[str, Any]]:
@@ -43,8 +49,15 @@ def _page(**more: Any) -> str:
         found=len(found),
         search=search,
         sign_in=s.view().settings.submission.sign_in,
-        storage=bool(getattr(getattr(s.view().settings, "delivery", None), "lmtp", "")),
-        **{"errors": {}, "typed": {}, "made_password": "", "made_login": "", **more},
+        storage=bool(mailboxes.lmtp(s.view().settings)),
+        **{
+            "errors": {},
+            "typed": {},
+            "made_password": "",
+            "made_login": "",
+            **TOLD_NOTHING,
+            **more,
+        },
     )
 
 
@@ -127,18 +140,133 @@ def release() -> Response:
     return redirect(url_for("accounts.page"), 303)
 
 
+@pages.get("/<login>")
+def one(login: str) -> str:
+    return _one(login)
+
+
+def _one(login: str, **more: Any) -> str:
+    """One account by itself."""
+    found = [dict(u) for u in services().steward.ask("account.list") if u["login"] == login]
+    if not found:
+        abort(404)
+    user = found[0]
+    for app in user.get("app_passwords", ()):
+        app["made"] = parse_time(app["made_at"])
+    return render_template(
+        "people/account.html",
+        user=user,
+        seen=_last_seen(login),
+        **{"errors": {}, "typed": {}, "made_password": "", **more},
+    )
+
+
+def _last_seen(login: str) -> list[tuple[str, datetime, str]]:
+    """By which way the account signed in last, when, and from where, as the relay knows."""
+    try:
+        answer = services().relay.ask("accounts.seen", {"login": login})
+    except PennypostError:
+        return []
+    rows = [(row["way"], parse_time(row["at"]), row["client"]) for row in answer]
+    return [(way, at, client) for way, at, client in rows if at is not None]
+
+
+@pages.post("/<login>/edit")
+def edit(login: str) -> Response | tuple[str, int]:
+    """Another name, language or mailbox size."""
+    form = request.form
+    typed = {"name": form.get("name", "")[:200], "quota": form.get("quota", "").strip()[:12]}
+    if typed["quota"] and not typed["quota"].isdecimal():
+        return _one(login, errors={"quota": _("Write a number of megabytes.")}, typed=typed), 422
+    asked = {
+        "login": login[:100],
+        "name": typed["name"],
+        "quota_bytes": int(typed["quota"] or 0) * MIB,
+        "language": form.get("language", ""),
+    }
+    try:
+        services().steward.ask("account.edit", asked)
+    except Refused as refused:
+        return _one(login, errors=_beside(refused), typed=typed), 422
+    visit.say_next(_("%(name)s is changed.", name=login))
+    return redirect(url_for("accounts.one", login=login), 303)
+
+
+@pages.post("/<login>/app")
+def add_app(login: str) -> str | tuple[str, int]:
+    """An app password; it is on this one page and never again."""
+    label = request.form.get("label", "")[:60]
+    try:
+        made = services().steward.ask("account.app_add", {"login": login[:100], "label": label})
+    except Refused as refused:
+        f = refused.finding
+        error = " ".join(filter(None, (_(f.say), _(f.fix))))
+        return _one(login, errors={"label": error}, typed={"label": label}), 422
+    return _one(login, made_password=made["password"])
+
+
+@pages.post("/<login>/app/remove")
+def remove_app(login: str) -> Response:
+    typed = request.form.get("id", "")
+    if not typed.isdecimal() or len(typed) > 12:
+        abort(400)
+    services().steward.ask("account.app_remove", {"login": login[:100], "id": int(typed)})
+    visit.say_next(_("The app password opens nothing any more."))
+    return redirect(url_for("accounts.one", login=login), 303)
+
+
+@pages.get("/export.csv")
+def export() -> FlaskResponse:
+    answer = FlaskResponse(table.write(services().steward.ask("account.list")), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="accounts.csv"'
+    return answer
+
+
+@pages.post("/import")
+def import_() -> str | tuple[str, int]:
+    """Accounts from a table, all or none. Made passwords are on this one page."""
+    sent = request.files.get("table")
+    text = (sent.read() if sent is not None else b"").decode("utf-8-sig", "replace")
+    try:
+        made = services().steward.ask(
+            "account.import", {"table": text}, timeout_seconds=IMPORT_SECONDS
+        )
+    except Refused as refused:
+        return _page(trouble=refused.finding), 422
+    return _page(imported=made)
+
+
 @pages.get("/delete/<login>")
 def ask_delete(login: str) -> str:
-    return render_template("people/delete_account.html", login=login[:100], error="")
+    return _ask_delete(login)
+
+
+def _ask_delete(login: str, *, fate: str = "keep", heir: str = "", **errors: str) -> str:
+    return render_template(
+        "people/delete_account.html",
+        login=login[:100],
+        fate=fate,
+        heir=heir,
+        **{"error": "", "heir_error": "", **errors},
+    )
 
 
 @pages.post("/delete/<login>")
 def delete(login: str) -> Response | tuple[str, int]:
     """Only with the account's name typed again."""
-    if request.form.get("word", "").strip().casefold() != login.casefold():
+    form = request.form
+    fate, heir = form.get("fate", "keep"), form.get("heir", "").strip()[:100]
+    if form.get("word", "").strip().casefold() != login.casefold():
         error = _("Type the name of the account as it stands there.")
-        return render_template("people/delete_account.html", login=login[:100], error=error), 422
-    _do("account.delete", login[:100])
+        return _ask_delete(login, fate=fate, heir=heir, error=error), 422
+    asked = {"login": login[:100], "fate": fate, "heir": heir if fate == "hand_over" else ""}
+    try:
+        services().steward.ask("account.delete", asked)
+    except Refused as refused:
+        f = refused.finding
+        told = " ".join(filter(None, (_(f.say), _(f.fix))))
+        return _ask_delete(login, fate=fate, heir=heir, heir_error=told), 422
+    visit.say_next(_("The account %(name)s is deleted.", name=login))
     return redirect(url_for("accounts.page"), 303)
 
 
@@ -147,7 +275,6 @@ def _do(verb: str, login: str) -> None:
     words = {
         "account.enable": _("%(name)s may sign in.", name=login),
         "account.disable": _("%(name)s may not sign in any more.", name=login),
-        "account.delete": _("The account %(name)s is deleted.", name=login),
     }
     try:
         services().steward.ask(verb, {"login": login})

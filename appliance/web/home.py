@@ -26,6 +26,7 @@ DUTIES: Mapping[str, str] = {
     "nginx": N_("Encryption of these pages"),
     "resolver": N_("Looks up names"),
     "spam filter": N_("Judges mail by its content"),
+    "mailboxes": N_("Keeps mail for mail programs (IMAP, POP3)"),
     "firewall": N_("Packet filter"),
     "time": N_("Keeps the clock right"),
     "name": N_("Announces pennypost.local"),

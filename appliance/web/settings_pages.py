@@ -114,6 +114,26 @@ SCREENS = (
         ),
     ),
     Screen(
+        "mailboxes",
+        N_("Mailboxes"),
+        N_("Whether mail is kept here, how mail programs fetch it, and how much there may be."),
+        (
+            "mailboxes.enabled",
+            "mailboxes.imaps",
+            "mailboxes.imap",
+            "mailboxes.pop3s",
+            "mailboxes.pop3",
+            "mailboxes.quota_bytes",
+            "mailboxes.trash_days",
+            "mailboxes.junk_days",
+        ),
+        (
+            "mailboxes.spam_to_junk",
+            "mailboxes.full_text_search",
+            "mailboxes.managesieve",
+        ),
+    ),
+    Screen(
         "sending",
         N_("Sending"),
         N_("How your own people send: signing in, and how much one account may send."),

@@ -1,0 +1,134 @@
+"""`mailboxes.*`: what Dovecot knows of people, and the mail of those who are gone.
+
+After each change of an account, and whenever the mailbox disk comes or goes (a path unit looks at
+RUN/maildisk.json), the files in RUN/mailboxes are written anew. Without the disk they say “come
+again later”, and who is connected is put out.
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.accounts.homes import Homes
+from appliance.accounts.removals import Removals
+from appliance.accounts.users import User, read_users
+from appliance.base.clock import Clock
+from appliance.base.files import replace_file
+from appliance.base.finding import PennypostError
+from appliance.base.run import run
+from appliance.render import dovecot, dovecot_users
+from appliance.render.apply import Progress
+from appliance.render.facts import Place
+from appliance.settings.schema import Settings
+from appliance.steward.action import Action, Who
+
+DOVEADM = "/usr/bin/doveadm"
+SERVER = "/run/dovecot/doveadm-server"
+KICK_SECONDS, EXPUNGE_SECONDS = 15.0, 1800.0
+MAIL_DISK = "maildisk.json"
+_log = logging.getLogger(__name__)
+
+
+class MailboxActions:
+    """The mailboxes of the box at `place`, whose accounts are in the file `users`."""
+
+    def __init__(
+        self, place: Place, users: Path, settings: Callable[[], Settings], clock: Clock
+    ) -> None:
+        self._place = place
+        self._users = users
+        self._settings = settings
+        self._clock = clock
+        self._folder = place.run / "mailboxes"
+        self._homes = Homes(place.mail_root, None if place.dev else dovecot.MAIL_USER)
+        self._was_ready: bool | None = None
+        self.removals = Removals(users)
+
+    def table(self) -> Mapping[str, Action]:
+        """The verbs."""
+        return {
+            "mailboxes.sync": Action(do=self.sync_now, changes=True),
+            "mailboxes.tidy": Action(do=self.tidy, changes=True),
+        }
+
+    def sync_now(self, progress: Progress, who: Who) -> Any:
+        """Look at the disk and at the accounts again."""
+        return {"ready": self.sync()}
+
+    def sync(self) -> bool:
+        """Have Dovecot know the accounts as they are; whether their mail can be reached."""
+        if self._place.dev:  # there is no Dovecot in a checkout
+            return False
+        ready = is_ready(self._place.run / MAIL_DISK)
+        users = read_users(self._users)
+        if ready:
+            self._settle()
+        self._write(users, ready)
+        if not ready and self._was_ready is not False:
+            self._put_out()
+        self._was_ready = ready
+        return ready
+
+    def tidy(self, progress: Progress, who: Who) -> Any:
+        """Remove what has lain in trash and junk for long enough; asked every night.
+
+        Dovecot does so itself when somebody is connected; this is for the mailboxes of the others.
+        """
+        if not self.sync():
+            return {"ready": False}
+        mailboxes = self._settings().mailboxes
+        if mailboxes.enabled:
+            for language in dovecot_users.languages():
+                for name, days in (("Trash", mailboxes.trash_days), ("Junk", mailboxes.junk_days)):
+                    if days:
+                        self._expunge(language, name, days)
+        return {"ready": True}
+
+    def _settle(self) -> None:
+        """What could not be done while the disk was away. Mail goes on if it cannot be done."""
+        try:
+            self._homes.prepare()
+            self._homes.carry_out(self.removals, self._clock.now())
+        except (OSError, sqlite3.Error) as error:
+            _log.error("mail of former accounts could not be put away: %s", error)
+
+    def _write(self, users: tuple[User, ...], ready: bool) -> None:
+        language = self._settings().box.language
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        dovecot_users.write_files(
+            self._folder, users, language=language, ready=ready, group=dovecot_users.GROUP
+        )
+        for spoken, logins in dovecot_users.by_language(users, language).items():
+            text = "".join(f"{login}\n" for login in logins)
+            replace_file(self._folder / f"speak-{spoken}", text.encode(), mode=0o600)
+
+    def _put_out(self) -> None:
+        """End the sessions that still hold files of a disk that is gone."""
+        self._doveadm(("kick", "*"), KICK_SECONDS)
+
+    def _expunge(self, language: str, name: str, days: int) -> None:
+        folder = dovecot_users.folder_name(name, language)
+        people = str(self._folder / f"speak-{language}")
+        words = ("mailbox", folder, "savedbefore", f"{days}d")
+        self._doveadm(("expunge", "-S", SERVER, "-F", people, *words), EXPUNGE_SECONDS)
+
+    def _doveadm(self, words: tuple[str, ...], seconds: float) -> None:
+        config = self._place.run / "rendered" / dovecot.FILE
+        if not config.exists():  # it does not run
+            return
+        try:
+            run((DOVEADM, "-c", str(config), *words), timeout_seconds=seconds)
+        except PennypostError as error:
+            _log.warning("%s", error.finding.say)
+
+
+def is_ready(path: Path) -> bool:
+    """Whether the mailbox disk can be used, as its keeper says; silence is no."""
+    try:
+        told = json.loads(path.read_bytes())
+        return bool(told.get("usable", told.get("state") == "ready"))
+    except (OSError, ValueError, AttributeError):
+        return False

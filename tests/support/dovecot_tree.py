@@ -1,0 +1,168 @@
+"""The box's own Dovecot 2.4, in Debian 13's tree, with the configuration that the box renders.
+
+Its folder lies in the tree, so that the chroot sees it; all is ended by its pid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from appliance.accounts.users import User
+from appliance.render import dovecot
+from appliance.render.dovecot_users import write_files
+from appliance.settings import schema
+from tests.support import trixie_tree
+from tests.support.wait import wait_until
+
+PACKAGES = (
+    "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd", "dovecot-sieve", "dovecot-managesieved",
+    "dovecot-flatcurve", "python3-minimal",
+)  # fmt: skip
+SCRIPTS = Path("rootfs/usr/lib/pennypost/bin").resolve()
+MAIL_ID, RELAY_ID = 866, 862  # as rootfs/usr/lib/sysusers.d has them
+
+
+def make() -> Path:
+    """The tree with the users of the box. Raises RuntimeError when it cannot be made here."""
+    tree = trixie_tree.make("test-dovecot", PACKAGES, proof="usr/sbin/dovecot")
+    for name, number in ((dovecot.MAIL_USER, MAIL_ID), (dovecot.LMTP_GROUP, RELAY_ID)):
+        _have_line(tree / "etc/passwd", f"{name}:x:{number}:{number}::/nonexistent:/bin/false")
+        _have_line(tree / "etc/group", f"{name}:x:{number}:")
+    return tree
+
+
+def _have_line(path: Path, line: str) -> None:
+    text = path.read_text()
+    if line not in text.splitlines():
+        path.write_text(text + line + "\n")
+
+
+class DovecotTree:
+    """`socket` is the path of its LMTP socket; `ports` are those of IMAP and POP3."""
+
+    def __init__(
+        self,
+        users: Sequence[User],
+        certificate: tuple[Path, Path],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        policy: str = "",
+    ) -> None:
+        """`certificate` and its key are copied in."""
+        try:
+            self.tree = make()
+        except RuntimeError as error:
+            pytest.fail(str(error))
+        self.folder = Path(tempfile.mkdtemp(prefix="t-", dir=self.tree / "srv"))
+        self.folder.chmod(0o755)
+        self.inside = Path("/") / self.folder.relative_to(self.tree)
+        self.socket = str(self.folder / "run/lmtp")
+        self.mail = self.folder / "mail"
+        self.users_folder = self.folder / "users"
+        for path in (self.mail, self.users_folder, self.folder / "bin", self.folder / "run"):
+            path.mkdir()
+        (self.mail / "homes").mkdir(mode=0o700)
+        os.chown(self.mail / "homes", MAIL_ID, MAIL_ID)
+        for path, name in zip(certificate, ("certificate.pem", "key.pem"), strict=True):
+            shutil.copy(path, self.folder / name)
+        self.ports = dovecot.Ports(**{f.name: _free() for f in dataclasses.fields(dovecot.Ports)})
+        self.settings = schema.from_json(
+            {
+                "mail.main_domain": "example.com",
+                "mail.hostname": "box.example.com",
+                "mailboxes.enabled": True,
+                "mailboxes.pop3": True,
+                "mailboxes.pop3s": True,
+                "mailboxes.managesieve": True,
+                **(settings or {}),
+            }
+        )
+        where = dovecot.Where(
+            mail=self.inside / "mail",
+            users=self.inside / "users",
+            base=self.inside / "run",
+            config=self.inside / dovecot.FILE,
+            scripts=self.inside / "bin",
+            spam=self.inside / dovecot.SPAM_FILE,
+            certificate=self.inside / "certificate.pem",
+            key=self.inside / "key.pem",
+            ports=self.ports,
+            listen="127.0.0.1",
+            log=f"{self.inside}/log",
+            policy=policy,
+        )
+        text = dovecot.configuration(self.settings, where)
+        (self.folder / dovecot.FILE).write_text(text)
+        (self.folder / dovecot.SPAM_FILE).write_text(dovecot.SPAM_SIEVE)
+        shutil.copy(SCRIPTS / "quota-warning", self.folder / "bin")
+        self.put_users(users)
+
+    def put_users(self, users: Sequence[User], *, ready: bool = True) -> None:
+        """Have these accounts from now on; `ready` is whether the mailbox disk is there."""
+        write_files(self.users_folder, users, ready=ready)
+
+    def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """A program of the tree, such as `doveadm`, with this configuration by `-c`."""
+        argv = ["chroot", str(self.tree), command[0], "-c", f"{self.inside}/{dovecot.FILE}"]
+        return subprocess.run([*argv, *command[1:]], capture_output=True, text=True, **more)
+
+    def home(self, login: str) -> Path:
+        """The folder of a mailbox."""
+        return self.mail / "homes" / login
+
+    def log(self) -> str:
+        """What it has said."""
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    def __enter__(self) -> Self:
+        command = ["chroot", str(self.tree), "/usr/sbin/dovecot", "-F"]
+        self._process = subprocess.Popen(
+            [*command, "-c", f"{self.inside}/{dovecot.FILE}"],
+            stdin=subprocess.DEVNULL,
+            stdout=(self.folder / "output").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        wait_until(self._is_up, what="Dovecot 2.4", timeout_seconds=60)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self.log()[-4000:])
+        self._process.terminate()
+        self._process.wait(30)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_up(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError((self.folder / "output").read_text() + self.log())
+        try:
+            with socket.socket(socket.AF_UNIX) as lmtp:
+                lmtp.settimeout(5)
+                lmtp.connect(self.socket)
+                return lmtp.recv(100).startswith(b"220 ")
+        except OSError:
+            return False
+
+
+def _free() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        number: int = sock.getsockname()[1]
+        return number
