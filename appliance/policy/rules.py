@@ -7,7 +7,6 @@ from appliance.mail.address import Address, AddressError, domain_key
 from appliance.policy.people import NOBODY, People
 from appliance.policy.rewrite import Aliases, Domains, Expansion
 from appliance.policy.sender_lists import Lists, ip_of
-from appliance.policy.sender_lists import Lists
 from appliance.settings import mailboxes
 from appliance.settings.schema import RelayDomain, Settings
 

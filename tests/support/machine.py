@@ -319,6 +319,7 @@ class Machine:
             ),
             *("-device", "virtio-blk-pci,drive=disk,bootindex=1,write-cache=on"),
         ]
+
     def bay_file(self, number: int) -> Path:
         """What the disk in a bay holds, raw. It stays when the machine is switched off."""
         return self.folder / f"bay{number}.raw"
