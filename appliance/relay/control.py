@@ -68,6 +68,7 @@ class Control:
             "alias.preview": self.alias_preview,
             "dnsbl.test": self.dnsbl_test,
             "accounts.reload": self.reload_accounts,
+            "accounts.seen": self.accounts_seen,
             "throttle.try": self.throttle_try,
             "throttle.forgive": self.throttle_forgive,
             "simulate": self.simulate,
@@ -290,6 +291,13 @@ class Control:
             self._worker.wake()
         shop.log.event("", "brake-released", user=login, by=author, messages=len(numbers))
         return {"login": login, "count": len(numbers)}
+
+    async def accounts_seen(self, request: Request) -> JSON:
+        """When an account signed in last, by each way."""
+        login = _text(request.args, "login")
+        keeper = self._shop.sign_in.log_ins if self._shop.sign_in is not None else None
+        found = await asyncio.to_thread(keeper.of, login) if keeper is not None else ()
+        return [{"way": one.way, "at": one.at.isoformat(), "client": one.client} for one in found]
 
     async def throttle_try(self, request: Request) -> JSON:
         """Another door is about to check a password: count it, or say how long to wait."""

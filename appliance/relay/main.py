@@ -31,13 +31,14 @@ from appliance.base.database import Database
 from appliance.base.finding import PennypostError, Refused
 from appliance.certs.dkim_keys import load_signing_keys
 from appliance.dns.live import LiveResolver
-from appliance.memory import throttle
+from appliance.memory import log_ins, throttle
 from appliance.memory.sent_book import SentBook
 from appliance.policy.dkim import SigningKey
 from appliance.policy.verdict import Port
 from appliance.relay import nightly, signing, srs_secret
 from appliance.relay.control import Control
 from appliance.relay.listener import Listener, loopback_socket
+from appliance.relay.login_policy import LoginPolicy
 from appliance.relay.mail_log import MailLog
 from appliance.relay.memories import Memories
 from appliance.relay.session import Session
@@ -46,6 +47,7 @@ from appliance.relay.sign_in import SignIn
 from appliance.relay.signing_desk import SigningDesk
 from appliance.relay.worker import Worker
 from appliance.settings import schema
+from appliance.settings.mailboxes import LOGIN_POLICY_PORT
 from appliance.settings.schema import Settings
 from appliance.spool.store import Spool
 
@@ -185,6 +187,7 @@ async def run(arguments: argparse.Namespace) -> None:
         sock=next(iter(passed.get("control", [])), None),
         allowed_uids=_callers(),
     )
+    mailboxes = await _policy_for_mailboxes(arguments, shop)
     tidier = asyncio.create_task(_tidy_for_ever(spool))
     night = asyncio.create_task(nightly.for_ever(shop))
     rememberer = asyncio.create_task(memories.flush_for_ever())
@@ -196,6 +199,7 @@ async def run(arguments: argparse.Namespace) -> None:
     tidier.cancel()
     night.cancel()
     rememberer.cancel()
+    mailboxes.close()
     server.close()
     await _drain(daemon)
     if sign_in is not None:
@@ -206,14 +210,30 @@ async def run(arguments: argparse.Namespace) -> None:
     shop.log.close()
 
 
+async def _policy_for_mailboxes(arguments: argparse.Namespace, shop: Shop) -> LoginPolicy:
+    """Where Dovecot asks whether a password may be tried; there is none in a checkout."""
+    policy = LoginPolicy(shop)
+    if not _is_dev(arguments):
+        try:
+            await policy.open(LOGIN_POLICY_PORT)
+        except OSError as error:
+            _log.error("wrong passwords at the mailboxes are not counted: %s", error)
+    return policy
+
+
 def _sign_in(data: Path, clock: Clock) -> SignIn | None:
     """The accounts and the counter of wrong passwords; None when that cannot be kept."""
     try:
         counts = Database(data / "memory" / "sign_in.db", throttle.SCHEMA, durable=False)
+        seen = Database(data / "memory" / "log_ins.db", log_ins.SCHEMA, durable=False)
     except (OSError, sqlite3.Error) as error:
         _log.error("nobody can sign in, for wrong passwords cannot be counted: %s", error)
         return None
-    return SignIn(data / "accounts" / "accounts.db", throttle.Throttle(counts, clock))
+    return SignIn(
+        data / "accounts" / "accounts.db",
+        throttle.Throttle(counts, clock),
+        log_ins.LogIns(seen, clock),
+    )
 
 
 def _sent_book(data: Path) -> SentBook | None:

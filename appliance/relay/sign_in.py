@@ -6,14 +6,16 @@ known ones, and are refused in the same words.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.accounts import passwords
+from appliance.accounts import app_passwords, passwords
 from appliance.accounts.users import User, read_user, read_users
 from appliance.base.finding import PennypostError
+from appliance.memory.log_ins import LogIns
 from appliance.memory.throttle import Throttle
 from appliance.policy.people import People, Person
 
@@ -32,8 +34,9 @@ class Outcome:
 class SignIn:
     """The accounts at `users`, with the counter that all doors share."""
 
-    def __init__(self, users: Path, throttle: Throttle) -> None:
+    def __init__(self, users: Path, throttle: Throttle, log_ins: LogIns | None = None) -> None:
         self.throttle = throttle
+        self.log_ins = log_ins
         self._users = users
         self._waiting = 0
         self._threads = ThreadPoolExecutor(passwords.HASHES_AT_ONCE, "sign-in")
@@ -56,6 +59,12 @@ class SignIn:
         finally:
             self._waiting -= 1
 
+    def note(self, login: str, way: str, client: str) -> None:
+        """Remember that an account signed in; that it cannot be remembered hinders nobody."""
+        if self.log_ins is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self.log_ins.note(login, way, client)
+
     def close(self) -> None:
         """Wait for what is being checked."""
         self._threads.shutdown()
@@ -66,9 +75,13 @@ class SignIn:
             return Outcome(wait_seconds=wait)
         user = read_user(self._users, login)
         known = user.password_hash if user is not None and user.enabled else None
-        if not passwords.matches(known, password):
+        extra = user.app_hashes if user is not None and user.enabled else ()
+        if not app_passwords.any_matches(extra, password) and not passwords.matches(
+            known, password
+        ):
             return Outcome()
         self.throttle.forgive(login, client, trusted=trusted)
+        self.note(login, "smtp", client)
         return Outcome(login=login)
 
 

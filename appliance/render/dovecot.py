@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.render.facts import Facts
-from appliance.settings.mailboxes import LMTP_SOCKET
+from appliance.settings.mailboxes import LMTP_SOCKET, LOGIN_POLICY_PORT
 from appliance.settings.schema import Settings
 
 FILE = "dovecot.conf"
@@ -87,6 +87,7 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
         spam=facts.rendered / SPAM_FILE,
         certificate=facts.tls_certificate,
         key=facts.tls_key,
+        policy=f"127.0.0.1:{LOGIN_POLICY_PORT}",
     )
     text = configuration(settings, where, memory_bytes=facts.memory_bytes)
     return {FILE: text.encode(), SPAM_FILE: SPAM_SIEVE.encode(), SWITCH: b""}
@@ -247,7 +248,7 @@ auth_policy_hash_nonce = pennypost
 auth_policy_check_after_auth = no
 auth_policy_request_attributes {{
   login = %{{requested_username}}
-  remote = %{{rip}}
+  remote = %{{remote_ip}}
   protocol = %{{protocol}}
 }}
 """

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from appliance.settings.schema import Settings
 
 LMTP_SOCKET = "/run/dovecot/lmtp"  # where the box's own Dovecot takes mail
+LOGIN_POLICY_PORT = 11380  # where Dovecot asks the relay about log-ins; loopback
 MIB = 1024 * 1024
 
 

@@ -19,7 +19,7 @@ from appliance.accounts.users import Users
 from appliance.base.clock import Clock, SystemClock
 from appliance.base.database import Database
 from appliance.dns.resolver import FakeResolver, Resolver
-from appliance.memory import throttle
+from appliance.memory import log_ins, throttle
 from appliance.memory.sent_book import SentBook
 from appliance.policy.verdict import Port
 from appliance.relay.listener import Listener, loopback_socket
@@ -159,7 +159,10 @@ class RelayBox:
         for login, password in self._accounts.items():
             self.users.add(login, name="", password_hash=hash_of(password))
         counts = Database(self.folder / "memory" / "sign_in.db", throttle.SCHEMA, durable=False)
-        self.shop.sign_in = SignIn(path, throttle.Throttle(counts, self.clock))
+        seen = Database(self.folder / "memory" / "log_ins.db", log_ins.SCHEMA, durable=False)
+        self.shop.sign_in = SignIn(
+            path, throttle.Throttle(counts, self.clock), log_ins.LogIns(seen, self.clock)
+        )
         self.shop.take_people(self.shop.sign_in.people())
 
     async def _stop(self) -> None:

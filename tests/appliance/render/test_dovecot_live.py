@@ -16,7 +16,9 @@ import pytest
 
 from appliance.accounts.app_passwords import make_hash as make_app_hash
 from appliance.accounts.users import User
+from appliance.memory.throttle import FREE_FAILURES
 from appliance.policy.verdict import Port
+from appliance.relay.login_policy import LoginPolicy
 from tests.support.dovecot_tree import DovecotTree
 from tests.support.relay_box import RelayBox, hash_of
 from tests.support.tls import self_signed
@@ -256,3 +258,22 @@ def test_labels_stay_and_whole_letters_are_searched(dovecot: DovecotTree) -> Non
     client = imap(dovecot, "anna")
     client.select("INBOX")
     assert client.search(None, "KEYWORD", "$label2")[1][0].split() == [number.encode()]
+
+
+def test_wrong_passwords_at_the_mailboxes_count_with_those_at_the_relay(
+    box: RelayBox, certificate: tuple[Path, Path]
+) -> None:
+    policy = LoginPolicy(box.shop)
+    box.run(policy.open(0))
+    sign_in = box.shop.sign_in
+    assert sign_in is not None
+    assert sign_in.log_ins is not None
+    with DovecotTree(PEOPLE, certificate, policy=f"127.0.0.1:{policy.port}") as asking:
+        imap(asking, "anna")
+        wait_until(lambda: sign_in.log_ins.of("anna"), what="the last log-in")  # type: ignore[union-attr]
+        assert sign_in.log_ins.of("anna")[0].way == "imap"
+        for _ in range(FREE_FAILURES):
+            assert sign_in.throttle.try_now("berta", "127.0.0.1") == 0
+        with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+            imap(asking, "berta@example.com")
+    policy.close()
