@@ -23,9 +23,6 @@ from appliance.policy.spf import SpfResult
 _HASH_OF_TEXT: Any = str.__hash__  # an enum's own is typed too narrowly to be replaced
 
 
-_HASH_OF_TEXT: Any = str.__hash__  # an enum's own is typed too narrowly to be replaced
-
-
 class Port(StrEnum):
     """The door a client came through; the names are those of the systemd sockets."""
 
