@@ -14,7 +14,7 @@ import pytest
 from tests.support.box import Box
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
 ON, OFF, FIRST, SECOND = 0, 1, 2, 3
 # Lines of hw/boards/test-pca9552.toml.
