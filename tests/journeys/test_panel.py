@@ -158,7 +158,11 @@ def hold_button(box: Box, until_said: str) -> None:
 
     mark = len(box.serial)
     send(True)
-    wait_until(lambda: until_said in box.serial[mark:], what=f"“{until_said}” on the console")
+    wait_until(
+        lambda: until_said in box.serial[mark:],
+        what=f"“{until_said}” on the console",
+        timeout_seconds=240,
+    )
     send(False)
 
 
