@@ -149,6 +149,12 @@ def test_no_file_is_a_secret_or_names_this_machine() -> None:
         assert str(ROOTFS.parent) not in text, path
 
 
+def test_what_a_reset_empties_is_opened_after_it() -> None:
+    for name in ("web", "apply"):
+        unit = UNIT_FOLDERS[0] / f"pennypost-{name}.service"
+        assert "pennypost-preseed.service" in " ".join(values(unit, "After")), name
+
+
 def test_users_have_fixed_numbers() -> None:
     lines = (ROOTFS / "usr/lib/sysusers.d/pennypost.conf").read_text().splitlines()
     users = [line.split() for line in lines if line[:2] in ("u ", "g ")]
