@@ -119,3 +119,64 @@ class Panel(Protocol):
     def show(self, role: Role, pattern: Pattern) -> None:
         """Let the LED of `role` show `pattern`; a panel without that LED does nothing."""
         ...
+
+
+class Bus(StrEnum):
+    """What a disk hangs on. Mailboxes are kept on SATA and SAS."""
+
+    SATA = "sata"
+    SAS = "sas"
+    USB = "usb"
+    NVME = "nvme"
+    MMC = "mmc"
+    VIRTUAL = "virtual"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a disk may not be used, and what helps."""
+
+    say: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk as a person is shown it. Vendor, model and serial are its own words: untrusted.
+
+    `device` ("/dev/sdb") is valid only now; `identity` ("wwn-0x5000..." or
+    "serial-MODEL_SERIAL", empty when the disk tells neither) finds it again.
+    """
+
+    device: str
+    identity: str
+    bus: Bus
+    path: str = ""  # udev's ID_PATH: where it is plugged in
+    bay: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    size_bytes: int = 0
+    rotation_rpm: int | None = None  # 0: solid state; None: it does not say
+    content: tuple[str, ...] = ()  # what is on it, as sentences
+    marker: str = ""  # volume of the Pennypost disk, when it is one
+    in_use: tuple[str, ...] = ()
+    refusal: Why | None = None  # None: it may be used
+
+    @property
+    def name(self) -> str:
+        """The disk in a sentence: maker, model and serial number."""
+        words = " ".join(filter(None, (self.vendor, self.model))) or "disk"
+        return f"{words} ({self.serial})" if self.serial else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a disk says of itself. `result` is ok, warn, bad or unknown."""
+
+    result: str
+    say: str
+    fix: str = ""
+    temperature_celsius: int | None = None
+    hours: int | None = None

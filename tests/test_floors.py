@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [  # lowest first
         "appliance.upkeep",
         "appliance.render",
     },
-    {"appliance.relay", "appliance.steward", "hw.main"},
+    {"appliance.relay", "appliance.steward", "appliance.storage.main", "hw.main"},
     {"appliance.web", "appliance.cli", "appliance.dev"},
 ]
 

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from appliance.base.finding import PennypostError
-from appliance.cli import accounts, alias, box, dkim, people, queue, senders, settings, simulate
+from appliance.cli import (
+    accounts,
+    alias,
+    box,
+    disks,
+    dkim,
+    people,
+    queue,
+    senders,
+    settings,
+    simulate,
+)
 from appliance.cli.context import Context, show_finding
 
 Verb = Callable[[Context, argparse.Namespace], None]
@@ -65,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     claim.verb("close", box.claim_close, "mark the box as claimed without the wizard")
     _people(verbs)
     _accounts(verbs.group("account", "the people who send through the box"))
+    _disks(verbs.group("disk", "the disks, and the one with the mailboxes"))
     boxes = verbs.group("mailboxes", "where mail is kept")
     boxes.verb("sync", accounts.sync, "open or shut them as their disk is there or not")
     boxes.verb("tidy", accounts.tidy, "empty what lies in trash and junk for too long")
@@ -252,6 +264,26 @@ def _accounts(verbs: Verbs) -> None:
     verbs.verb("release", accounts.release, "let the mail go that the brake holds").add_argument(
         "login"
     )
+
+
+def _disks(verbs: Verbs) -> None:
+    verbs.verb("list", disks.list_, "all disks, and why one may not be used")
+    verbs.verb("status", disks.status, "how the mailbox disk is")
+    connect = verbs.verb("connect", disks.connect, "make a mailbox disk of a disk")
+    take = verbs.verb("take", disks.take, "bring in a disk that holds mailboxes already")
+    verbs.verb("detach", disks.detach, "let the mailbox disk go, so that it can be pulled")
+    replace = verbs.verb("replace", disks.replace, "move the mail to another disk")
+    mirror = verbs.verb("mirror", disks.mirror, "keep the mail on a second disk as well")
+    for verb in (connect, take, replace, mirror):
+        verb.add_argument("disk", help="its serial number, identity or device")
+    for verb in (connect, replace, mirror):
+        verb.add_argument(
+            "--erase", default="", metavar="SERIAL", help="erase what is on it: its serial number"
+        )
+    take.add_argument("--agree", action="store_true", help="also when another box made it")
+    replace.add_argument("--old", default="", metavar="DISK", help="which of two to leave")
+    verbs.verb("grow", disks.grow, "use all of a disk that has become larger")
+    verbs.verb("cancel", disks.cancel, "call a copy off, or forget work that waits for a disk")
 
 
 def context_of(args: argparse.Namespace) -> Context:

@@ -26,6 +26,7 @@ from appliance.settings.describe import (
     switch,
     text,
 )
+from appliance.settings.disks import Disks
 from appliance.settings.filter import Filter
 from appliance.settings.mailboxes import Mailboxes
 from appliance.settings.network import Network
@@ -369,6 +370,7 @@ class Settings:
     submission: Submission = field(default_factory=Submission)
     queue: Queue = field(default_factory=Queue)
     content: Content = field(default_factory=Content)
+    disks: Disks = field(default_factory=Disks)
     filter: Filter = field(default_factory=Filter)
     senders: Senders = field(default_factory=Senders)
     web: Web = field(default_factory=Web)
@@ -387,6 +389,7 @@ SECTIONS: dict[str, type] = {
     "submission": Submission,
     "queue": Queue,
     "content": Content,
+    "disks": Disks,
     "filter": Filter,
     "senders": Senders,
     "web": Web,

@@ -34,6 +34,7 @@ from appliance.steward.arguments import (
     whole_number,
 )
 from appliance.steward.box import BoxActions
+from appliance.steward.disks import DiskActions
 from appliance.steward.signing import SigningDesk
 
 
@@ -61,6 +62,7 @@ class Steward:
         self._signing = SigningDesk(place, store, applier, resolver)
         self.accounts = AccountActions(place, store, clock)
         self._box = BoxActions(place, clock, restart)
+        self._disks = DiskActions(place, store)
 
     def table(self) -> Mapping[str, Action]:
         """Every verb that exists."""
@@ -99,6 +101,7 @@ class Steward:
             "box.reboot": Action(do=self.reboot, changes=True),
             **self._box.table(),
             **self.accounts.table(),
+            **self._disks.table(),
         }
 
     def show(self, progress: Progress, who: Who) -> Any:

@@ -19,6 +19,7 @@ from appliance.web import (
     accounts,
     aliases,
     api,
+    disks,
     dns_guide,
     forms,
     guard,
@@ -86,6 +87,7 @@ def create_app(config: WebConfig, resolver: Resolver) -> Flask:
     for module in (
         wizard, signin, home, trace, settings_pages, queue, dns_guide, people, manual, style, api,
         landing, preferences, signatures, senders, accounts, aliases, scheme,
+        disks,
     ):  # fmt: skip
         app.register_blueprint(module.pages)
     _teach_templates(app)

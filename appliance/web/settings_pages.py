@@ -201,6 +201,7 @@ SCREENS = (
             "web.session_idle_minutes",
             "web.session_hours",
             "web.allowed_hosts",
+            "disks.allow_usb",
         ),
     ),
 )

@@ -47,9 +47,15 @@ def files(tree: Path) -> Iterator[Path]:
             yield path
 
 
+# Dovecot's library carries the key of its own test certificate, the same in every Debian; the
+# box's programs get theirs by name and never use it.
+_PUBLISHED = "usr/lib/dovecot/libdovecot.so.0.0.0"
+
+
 def test_no_private_key_lies_on_the_root(tree: Path) -> None:
     found = [str(path.relative_to(tree)) for path in files(tree) if has_key(path.read_bytes())]
-    assert found == []
+    assert set(found) <= {_PUBLISHED}
+    assert len(_PRIVATE.findall((tree / _PUBLISHED).read_bytes())) == 1
 
 
 def test_no_private_key_lies_on_the_boot_partitions(image: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.box import Box
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
 ON, OFF, FIRST, SECOND = 0, 1, 2, 3
 # Lines of hw/boards/test-pca9552.toml.
@@ -158,7 +158,11 @@ def hold_button(box: Box, until_said: str) -> None:
 
     mark = len(box.serial)
     send(True)
-    wait_until(lambda: until_said in box.serial[mark:], what=f"“{until_said}” on the console")
+    wait_until(
+        lambda: until_said in box.serial[mark:],
+        what=f"“{until_said}” on the console",
+        timeout_seconds=240,
+    )
     send(False)
 
 

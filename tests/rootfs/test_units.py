@@ -29,6 +29,7 @@ UNCONFINED = {
     "pennypost-claim.service",
     "pennypost-confirm.service",
     "pennypost-console.service",
+    "pennypost-disks.service",
     "pennypost-certificate.service",
     "pennypost-grow.service",
     "pennypost-panel-text.service",
@@ -115,7 +116,11 @@ def test_the_daemons_have_own_users_and_no_capabilities(name: str) -> None:
 
 def test_only_the_steward_and_what_runs_at_boot_is_root() -> None:
     as_root = {unit.name for unit in OURS if unit.suffix == ".service" and not values(unit, "User")}
-    assert as_root == UNCONFINED | {"pennypost-steward.service", "pennypost-bays.service"}
+    assert as_root == UNCONFINED | {
+        "pennypost-steward.service",
+        "pennypost-bays.service",
+        "pennypost-disk-test@.service",
+    }
 
 
 def test_the_three_mail_ports_come_under_their_names() -> None:
@@ -142,6 +147,12 @@ def test_no_file_is_a_secret_or_names_this_machine() -> None:
         text = path.read_text()
         assert "PRIVATE KEY" not in text, path
         assert str(ROOTFS.parent) not in text, path
+
+
+def test_what_a_reset_empties_is_opened_after_it() -> None:
+    for name in ("web", "apply"):
+        unit = UNIT_FOLDERS[0] / f"pennypost-{name}.service"
+        assert "pennypost-preseed.service" in " ".join(values(unit, "After")), name
 
 
 def test_users_have_fixed_numbers() -> None:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,51 @@ _SECOND_LINE = {"amd64": "ttyS1", "arm64": "ttyS0"}  # as the guest's kernel cal
 
 
 @dataclass(frozen=True, slots=True)
+class Bay:
+    """A further disk: how it is attached, and what it says of itself. An amd64 machine only.
+
+    A SATA disk has a controller of its own on a PCIe port, which is the one way that QEMU lets
+    one be pulled.
+    """
+
+    kind: str  # sata, sas, usb, virtio
+    serial: str
+    size_bytes: int = 2 << 30
+
+    @property
+    def wwn(self) -> int:
+        return 0x5000C500_0000_0000 + zlib.crc32(self.serial.encode())
+
+    def argv(self, number: int, file: Path) -> list[str]:
+        """QEMU's arguments for the bay with this number."""
+        node, facts = f"bay{number}", f"serial={self.serial}"
+        blockdev = (
+            f"driver=raw,node-name={node},discard=unmap,"
+            f"file.driver=file,file.filename={file},file.node-name={node}-file"
+        )
+        report = "rerror=report,werror=report"
+        name = f"drive={node},id={node}-disk,{facts}"
+        devices = {
+            "sata": [
+                f"pcie-root-port,id=port{number},chassis={number},slot={number}",
+                f"ich9-ahci,id=ahci{number},bus=port{number}",
+                f"ide-hd,bus=ahci{number}.0,{name},wwn={self.wwn},model=LABSATA,{report}",
+            ],
+            "sas": [
+                f"mptsas1068,id=sas{number}",
+                f"scsi-hd,bus=sas{number}.0,{name},wwn={self.wwn},vendor=PENNY,product=LABSAS,"
+                f"{report}",
+            ],
+            "usb": [
+                f"qemu-xhci,id=usb{number}",
+                f"usb-storage,bus=usb{number}.0,{name}",
+            ],
+            "virtio": [f"virtio-blk-pci,{name}"],
+        }[self.kind]
+        return ["-blockdev", blockdev, *(word for d in devices for word in ("-device", d))]
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """What the machine is. A frozen state thaws only on the same hardware."""
 
@@ -50,6 +96,7 @@ class Hardware:
     disk_bytes: int = 6 << 30
     guest_ports: tuple[int, ...] = (22, 25, 80, 443, 465, 587, 8443)
     root_console: bool = True  # see tests/support/console.py
+    bays: tuple[Bay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +280,7 @@ class Machine:
             ),
             *("-drive", f"if=pflash,unit=1,format=qcow2,file={self.variables}"),
             *self._disk_argv(),
+            *self._bay_argv(),
             *(
                 "-netdev",
                 f"user,id=net0{forwards}",
@@ -271,6 +319,20 @@ class Machine:
             ),
             *("-device", "virtio-blk-pci,drive=disk,bootindex=1,write-cache=on"),
         ]
+
+    def bay_file(self, number: int) -> Path:
+        """What the disk in a bay holds, raw. It stays when the machine is switched off."""
+        return self.folder / f"bay{number}.raw"
+
+    def _bay_argv(self) -> list[str]:
+        words = []
+        for number, bay in enumerate(self.hardware.bays, 1):
+            file = self.bay_file(number)
+            if not file.exists():
+                file.touch()
+                os.truncate(file, bay.size_bytes)
+            words += bay.argv(number, file)
+        return words
 
     def _console_argv(self) -> list[str]:
         """The second serial line. The arm64 board has one of its own kind only; PCI gives one."""

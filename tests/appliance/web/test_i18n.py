@@ -85,7 +85,8 @@ def test_every_sentence_about_an_alias_has_its_german() -> None:
 def test_the_german_has_no_text_that_is_not_used() -> None:
     """What is no text of the pages themselves is said by a daemon below, or stands in a table."""
     known = set(all_texts())
-    modules = " ".join(path.read_text() for path in (ROOT / "appliance").rglob("*.py"))
+    rooms = (ROOT / "appliance", ROOT / "hw")
+    modules = " ".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
     templates = " ".join(path.read_text() for path in (WEB / "templates").rglob("*.html"))
     said = re.sub(r'"\s*\n\s*f?"', "", modules) + templates  # join what is split over lines
     assert [key for key in catalogue("de") if key not in known and key not in said] == []

@@ -1,0 +1,1 @@
+"""The mailbox disk: what may be done with a disk, how it is done, and how it fares."""
