@@ -181,7 +181,11 @@ def test_the_button_and_the_file_reset_the_box_and_keep_its_mail(ready_box: Box)
     )
     box._hang_up()
     box.wait_for_web()
-    assert re.search(r"Claim code: *[A-Z2-9]{4}-[A-Z2-9]{4}", box.serial[mark:])
+    wait_until(
+        lambda: re.search(r"Claim code: *[A-Z2-9]{4}-[A-Z2-9]{4}", box.serial[mark:]),
+        what="the new claim code",
+        timeout_seconds=200,
+    )
     page = box.get("/wizard/claim")
     assert b"All settings were kept" in page.body
     assert box.root("pennypost settings get mail.main_domain").strip().endswith("example.com")
