@@ -1,10 +1,13 @@
 """The panel daemon: LEDs tell how the box is, buttons are heard.
 
 Runs as pp-panel, from early in a start to the end. It looks at the box once a second (`state`),
-decides (`patterns`), and shows it: on the board's LEDs (`panel`), and as a line of text for
-consoles (`TEXT`; pennypost-panel-text.service prints it). What a button orders the steward does.
+decides (`patterns`), and shows it: on the board's LEDs (`panel`), and as a line of text, at once
+on standard output, which is the kernel's console on a box, and in the file `TEXT`, from which
+pennypost-panel-text.service takes it above the sign-in prompt. What a button orders the steward
+does.
 """
 
+import contextlib
 import logging
 import signal
 import sys
@@ -56,6 +59,7 @@ class Daemon:
     clock: Clock
     ask: Ask = ask_steward
     text: Path = TEXT
+    console: Callable[[str], None] = lambda said: _print(said)
     bays: Bays = field(default_factory=Bays)
     hold: Hold = field(default_factory=Hold)
     state: BoxState = field(default_factory=lambda: BoxState(starting=True))
@@ -82,6 +86,7 @@ class Daemon:
         if said != self._said:
             self._said = said
             _log.info("%s", said)
+            self.console(said)
             _write(self.text, said)
 
     def _heard(self, key: Key) -> None:
@@ -113,8 +118,14 @@ class Daemon:
             )
 
 
+def _print(said: str) -> None:
+    """The line for the console, which may be in the middle of another one."""
+    with contextlib.suppress(OSError):
+        print(f"\r\nState: {said}\r", flush=True)
+
+
 def _write(path: Path, said: str) -> None:
-    """The line for the consoles; its folder is made by systemd."""
+    """The line for the sign-in prompt; its folder is made by systemd."""
     try:
         fresh = path.with_name(path.name + ".new")
         fresh.write_text(said + "\n")

@@ -36,6 +36,7 @@ class Bench:
         self.bus = FakeBus(chips={0x60: {}})
         self.orders: list[tuple[str, Mapping[str, object]]] = []
         self.willing = True
+        self.printed: list[str] = []
         self.word, self.pulse = "running", {"accepting": True, "letters": 0}
         os.mkfifo(self.input / "event0")
         self.device = os.open(self.input / "event0", os.O_RDWR)
@@ -50,6 +51,7 @@ class Bench:
             self.clock,
             ask=self.order,
             text=folder / "text" / "status",
+            console=self.printed.append,
             bays=Bays(folder / "enclosure", folder / "bays"),
         )
 
@@ -146,6 +148,7 @@ def test_the_reset_button_tells_its_stages_and_orders_when_it_is_let_go(bench: B
     bench.switch("relay.on", "mail.on")
     said = bench.hold(21)
     assert bench.orders == [("box.reset", {"what": "factory"})]
+    assert bench.printed == [*said, "ready"]
     assert said == [
         "ready",
         "button held; let go now and nothing happens",
