@@ -12,6 +12,8 @@ rm -f etc/ssh/ssh_host_*_key etc/ssh/ssh_host_*_key.pub var/lib/systemd/random-s
 rm -f var/lib/systemd/credential.secret var/lib/dbus/machine-id
 rm -f etc/unbound/unbound_control.* etc/unbound/unbound_server.*
 rm -rf etc/ssl/private/ssl-cert-snakeoil.key etc/ssl/certs/ssl-cert-snakeoil.pem
+# The link to it, named by a hash of the build host's name.
+find etc/ssl/certs -type l -lname ssl-cert-snakeoil.pem -delete
 : >etc/machine-id
 
 # aiosmtpd's package brings its tests, with two private keys that are on every device.
