@@ -70,14 +70,22 @@ def test_a_wrong_answer_is_said_on_its_page_and_kept_there(
         assert visitor.page.input_value("[name=password]") == ""
 
 
-def test_the_power_may_go_after_every_step(fresh_box: Box, answers: Answers) -> None:
-    """Cut, start, go on: what was answered is there, what was not is asked, nothing applies."""
+@pytest.mark.parametrize("after_each", [2, pytest.param(1, marks=pytest.mark.soak)])
+def test_the_power_may_go_after_every_step(
+    fresh_box: Box, answers: Answers, after_each: int
+) -> None:
+    """Cut, start, go on: what was answered is there, what was not is asked, nothing applies.
+
+    Each cut costs a start, so `make test` cuts after every other step, `make soak` after each.
+    """
     box = fresh_box
     code = box.claim_code()
     with browser() as running, Visitor(running, box.url) as visitor:
         visitor.claim(code)
         for number, step in enumerate(STEPS[:-1]):
             visitor.answer(step, answers)
+            if number % after_each:
+                continue
             box.cut_power()
             box.power_on()
             box.wait_for_web()
