@@ -20,14 +20,17 @@ import pytest
 
 from tests.support.box import HOST, Box
 from tests.support.browser import browser
-from tests.support.machine import Frozen, Hardware, Machine, missing_programs
+from tests.support.machine import Bay, Frozen, Hardware, Machine, missing_programs
 from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.wizard import Answers, Visitor
 
 _BUILD_LIMIT_SECONDS = 2400
 # Beside the mail and web ports: some on which nothing may ever answer.
 SHUT_PORTS = (53, 111, 143, 631, 993, 2525, 3306, 4190, 5355, 8000, 8080)
-HARDWARE = Hardware(guest_ports=(22, 25, 80, 443, 465, 587, 995, 8443, *SHUT_PORTS))
+SATA, SAS = Bay("sata", "PPSATA01", 1 << 30), Bay("sas", "PPSAS02", 1 << 30)
+HARDWARE = Hardware(
+    guest_ports=(22, 25, 80, 443, 465, 587, 995, 8443, *SHUT_PORTS), bays=(SATA, SAS)
+)
 
 
 @pytest.fixture(scope="session")

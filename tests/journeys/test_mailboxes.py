@@ -1,4 +1,4 @@
-"""A mailbox on the booted box: an account, a letter in, read by IMAP and POP3, a letter out."""
+"""Mailboxes on the booted box and its real disks: a letter in, read, one out; pulled and back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import poplib
 import smtplib
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from tests.journeys.conftest import SAS, SATA
 from tests.support.box import Box
+from tests.support.machine import Bay
 from tests.support.smtp_sink import SmtpSink
 from tests.support.wait import wait_until
 
@@ -21,6 +25,8 @@ LETTER = (
     b"Message-ID: <in@example.org>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\n"
     b".dot\r\n..two\r\n\ttab  \r\n\xe4\xf6\xfc\r\n\r\nend\r\n"
 )
+TOLD_SECONDS = 15.0  # from the pull to the sentence
+HELD = 20  # letters that come while the disk is away
 
 
 def unchecked() -> ssl.SSLContext:
@@ -30,24 +36,37 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
-def office_box(ready_box: Box) -> Iterator[Box]:
-    """With mailboxes, on a disk that the disk's keeper would have mounted."""
-    ready_box.root("mount -t tmpfs -o nosuid,nodev,noexec,mode=0755 mailboxes /srv/mail")
-    disk(ready_box, "ready")
-    ready_box.root(
+def state(box: Box) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(box.root("cat /run/pennypost/maildisk.json"))
+    return told
+
+
+def becomes(box: Box, word: str, *, timeout_seconds: float = 120.0) -> float:
+    """Wait until the state of the mail disk has that word; the seconds that it took."""
+    start = time.monotonic()
+    wait_until(
+        lambda: state(box)["state"] == word,
+        what=f"the mail disk {word}",
+        timeout_seconds=timeout_seconds,
+        every_seconds=0.3,
+    )
+    return time.monotonic() - start
+
+
+def with_mailboxes(box: Box, bay: Bay) -> str:
+    """Connect the empty disk, open the mailboxes, make Anna's account; her password."""
+    start = time.monotonic()
+    box.root(f"pennypost disk connect {bay.serial}", timeout_seconds=300)
+    becomes(box, "ready")
+    print(f"{bay.kind}: connected after {time.monotonic() - start:.1f} s")
+    options = box.root("findmnt -no OPTIONS /srv/mail").split(",")
+    assert {"nosuid", "nodev", "noexec"} <= set(options)
+    box.root(
         "pennypost settings set mail.main_domain=office.example mailboxes.enabled=true"
         " mailboxes.pop3s=true submission.sign_in=true filter.check_sender_domain=false"
     )
-    return ready_box
-
-
-def disk(box: Box, state: str) -> None:
-    """What the disk's keeper says; it writes the file as a whole."""
-    box.root(
-        f"""echo '{{"state": "{state}"}}' >/run/maildisk.new && """
-        "mv /run/maildisk.new /run/pennypost/maildisk.json"
-    )
+    made = json.loads(box.root("pennypost account add anna --name Anna --generate --json"))
+    return str(made["password"])
 
 
 def imap(box: Box, password: str) -> imaplib.IMAP4_SSL:
@@ -56,23 +75,52 @@ def imap(box: Box, password: str) -> imaplib.IMAP4_SSL:
     return client
 
 
-def letters(client: imaplib.IMAP4) -> list[bytes]:
+def letters(box: Box, password: str) -> list[bytes]:
+    client = imap(box, password)
     client.select("INBOX", readonly=True)
     numbers = client.search(None, "ALL")[1][0].split()
     parts = [client.fetch(number.decode(), "(BODY.PEEK[])")[1][0] for number in numbers]
+    client.logout()
     return [part[1] for part in parts if isinstance(part, tuple)]
 
 
-def test_a_letter_comes_in_is_read_and_one_goes_out(office_box: Box, next_hop: SmtpSink) -> None:
-    box = office_box
-    made = json.loads(box.root("pennypost account add anna --name Anna --generate --json"))
-    password = made["password"]
+def wait_for_letters(box: Box, password: str, count: int) -> list[bytes]:
+    return wait_until(
+        lambda: found if len(found := letters(box, password)) >= count else None,
+        what=f"{count} letters",
+        timeout_seconds=240,
+        ignore=(imaplib.IMAP4.error, OSError),
+    )
+
+
+def post(box: Box, count: int = 1) -> None:
     with box.smtp() as stranger:
-        answer = stranger.send_message("carl@example.org", ["anna@office.example"], LETTER)
-        assert answer.code == 250
-    client = imap(box, password)
-    (letter,) = wait_until(lambda: letters(client), what="the letter", timeout_seconds=120)
-    assert letter.endswith(LETTER)
+        for number in range(count):
+            letter = LETTER.replace(b"<in@", b"<in%d@" % number)
+            answer = stranger.send_message("carl@example.org", ["anna@office.example"], letter)
+            assert answer.code == 250, answer
+
+
+def is_told_to_wait(box: Box, password: str) -> bool:
+    try:
+        imap(box, password).logout()
+    except imaplib.IMAP4.error as error:
+        return "UNAVAILABLE" in str(error)
+    return False
+
+
+def test_a_letter_comes_in_is_read_and_one_goes_out_and_a_cut_keeps_it(
+    ready_box: Box, next_hop: SmtpSink
+) -> None:
+    box = ready_box
+    rows = {row["serial"]: row for row in json.loads(box.root("pennypost --json disk list"))}
+    assert (rows[SATA.serial]["bus"], rows[SAS.serial]["bus"]) == ("sata", "sas")
+    assert rows[SATA.serial]["eligible"]
+    assert rows[SAS.serial]["eligible"]
+    password = with_mailboxes(box, SATA)
+    post(box)
+    (letter,) = wait_for_letters(box, password, 1)
+    assert letter.partition(b"\r\n\r\n")[2] == LETTER.partition(b"\r\n\r\n")[2]
     pop = poplib.POP3_SSL("127.0.0.1", box.port(995), context=unchecked(), timeout=60)
     pop.user("anna")
     pop.pass_(password)
@@ -87,34 +135,63 @@ def test_a_letter_comes_in_is_read_and_one_goes_out(office_box: Box, next_hop: S
             LETTER.replace(b"carl@example.org", b"anna@office.example"),
         )
     next_hop.wait_for_messages(1)
+    box.cut_power()
+    box.power_on()
+    box.wait_for_smtp()
+    becomes(box, "ready", timeout_seconds=240)
+    assert wait_for_letters(box, password, 1) == [letter]
     assert box.failed_units() == []
 
 
-def test_while_the_disk_is_away_people_are_told_so_and_mail_waits(office_box: Box) -> None:
-    box = office_box
-    made = json.loads(box.root("pennypost account add anna --generate --json"))
-    password = made["password"]
-    imap(box, password).logout()
-    disk(box, "missing")
+def pull_sata(box: Box) -> Callable[[], None]:
+    """Take the controller away, with the disk on it; what puts it back."""
+    place = box.root("readlink -f /sys/block/sd*/device | grep ata | head -1").split("/ata")[0]
+    box.root(f"echo 1 >{place}/remove")
+    return lambda: box.root("echo 1 >/sys/bus/pci/rescan") and None
 
-    def is_told() -> bool:
-        try:
-            imap(box, password).logout()
-        except imaplib.IMAP4.error as error:
-            return "UNAVAILABLE" in str(error)
-        return False
 
-    wait_until(is_told, what="UNAVAILABLE", timeout_seconds=60)
-    box.root("umount -l /srv/mail")
-    with box.smtp() as stranger:
-        answer = stranger.send_message("carl@example.org", ["anna@office.example"], LETTER)
-        assert answer.code == 250
+def pull_sas(box: Box) -> Callable[[], None]:
+    """Pull the disk; no event tells the box so."""
+    name = box.root("lsblk -dno NAME,SERIAL,TRAN | awk '$3 == \"sas\" {print $1}'")
+    host = box.root(f"readlink -f /sys/block/{name}").partition("/host")[2].split("/")[0]
+    box.machine.qmp.command("device_del", id="bay2-disk")
+
+    def back() -> None:
+        box.ask(f"echo 1 >/sys/block/{name}/device/delete")
+        facts = {"serial": SAS.serial, "wwn": SAS.wwn, "vendor": "PENNY", "product": "LABSAS"}
+        box.machine.qmp.command(
+            "device_add", driver="scsi-hd", bus="sas2.0", drive="bay2", id="bay2-disk", **facts
+        )
+        box.root(f"echo '- - -' >/sys/class/scsi_host/host{host}/scan")
+
+    return back
+
+
+@pytest.mark.parametrize(("bay", "pull"), [(SATA, pull_sata), (SAS, pull_sas)])
+def test_a_pulled_disk_is_told_mail_waits_and_it_is_drawn_when_the_disk_is_back(
+    ready_box: Box, bay: Bay, pull: Callable[[Box], Callable[[], None]]
+) -> None:
+    box = ready_box
+    password = with_mailboxes(box, bay)
+    post(box)
+    wait_for_letters(box, password, 1)
+    put_back = pull(box)
+    told = becomes(box, "missing", timeout_seconds=60)
+    print(f"{bay.kind}: told {told:.1f} s after the pull")
+    assert told < TOLD_SECONDS
+    said = state(box)
+    assert said["say"]
+    assert said["fix"]
+    wait_until(lambda: is_told_to_wait(box, password), what="UNAVAILABLE", timeout_seconds=60)
+    post(box, HELD)
     wait_until(
-        lambda: "anna@office.example" in box.root("pennypost queue list"),
-        what="a letter that waits",
+        lambda: box.root("pennypost queue list").count("anna@office.example") >= HELD,
+        what="letters that wait",
     )
+    assert box.ask("findmnt -n /srv/mail")[0] != 0
     assert box.root("ls /srv/mail").split() in ([], ["README"])
-    box.root("mount -t tmpfs -o nosuid,nodev,noexec,mode=0755 mailboxes /srv/mail")
-    disk(box, "ready")
-    wait_until(lambda: letters(imap(box, password)), what="the letter", timeout_seconds=180,
-               ignore=(imaplib.IMAP4.error, OSError))  # fmt: skip
+    put_back()
+    ready = becomes(box, "ready", timeout_seconds=120)
+    found = wait_for_letters(box, password, HELD + 1)
+    print(f"{bay.kind}: ready {ready:.1f} s after it was put back")
+    assert len(found) == HELD + 1
