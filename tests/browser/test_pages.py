@@ -142,6 +142,7 @@ STEPS: dict[str, Callable[[Page], object]] = {
     "incoming": fill_incoming,
     "outgoing": lambda page: page.check("[value=direct]"),
     "dns": lambda page: None,
+    "disk": lambda page: None,
 }
 
 
@@ -157,10 +158,10 @@ def set_up(page: Page, code: str, seen: Callable[[str], object] = lambda name: N
         seen(f"wizard-{number}-{step}")
         forward(page)
     page.wait_for_url("**/wizard/summary")
-    seen("wizard-8-summary")
+    seen("wizard-9-summary")
     forward(page)
     page.wait_for_url("**/wizard/done", timeout=120_000)
-    seen("wizard-9-done")
+    seen("wizard-10-done")
 
 
 def send_letter(port: int, sender: str, recipient: str, subject: str) -> None:
