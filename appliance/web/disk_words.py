@@ -57,7 +57,8 @@ _BLANK = re.compile(r"%\((\w+)\)s")
 @cache
 def _pattern(sentence: str) -> re.Pattern[str]:
     parts = _BLANK.split(sentence)
-    words = [re.escape(p) if i % 2 == 0 else f"(?P<{p}>.+?)" for i, p in enumerate(parts)]
+    blanks = [rf"(?P<{p}>{r'[0-9]+' if p == 'n' else '.+?'})" for p in parts[1::2]] + [""]
+    words = [re.escape(text) + blank for text, blank in zip(parts[::2], blanks, strict=True)]
     return re.compile("".join(words), re.DOTALL)
 
 
