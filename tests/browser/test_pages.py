@@ -41,6 +41,7 @@ AFTER = (
     "/settings/network",
     "/settings/signatures/",
     "/people/accounts/",
+    "/disks/",
     "/aliases/",
     "/settings/times",
     "/settings/box",
