@@ -19,6 +19,7 @@ from appliance.web import (
     accounts,
     aliases,
     api,
+    disk_words,
     disks,
     dns_guide,
     forms,
@@ -116,6 +117,8 @@ def _teach_templates(app: Flask) -> None:
         SOON=dns_guide.SOON,
         choices=forms.CHOICES,
         step_words=step_words,
+        spoken=disk_words.told,
+        note_of=disk_words.note_of,
         languages=LANGUAGES,
         Result=Result,
     )

@@ -1,8 +1,9 @@
 """The wizard's last step: make it so, with live progress.
 
-The order is administrator, settings, claim. Each may be done twice without harm, so a power
-cut anywhere between leaves a box that is still being set up by the same person with the same
-answers, and applying again goes through; never a box that is open with an account half made.
+The order is administrator, settings, mailbox disk, claim. Each may be done twice without harm, so
+a power cut anywhere between leaves a box that is still being set up by the same person with the
+same answers, and applying again goes through; never a box that is open with an account half made.
+A disk that can't be had does not hold the rest up: its finding stays with the end.
 How far it came is in web.db, for a page that is loaded again and for a restart.
 """
 
@@ -20,8 +21,10 @@ from appliance.accounts.store import Accounts
 from appliance.base.clock import Clock
 from appliance.base.finding import Finding, PennypostError, Result
 from appliance.settings import schema
+from appliance.web import applying_disk
 from appliance.web.daemons import APPLY_TIMEOUT_SECONDS, Daemon
 from appliance.web.db import Database
+from appliance.web.disk_words import STEPS as DISK_STEPS
 from appliance.web.draft import Draft
 from appliance.web.i18n import N_, _
 
@@ -164,6 +167,7 @@ class Applying:
             timeout_seconds=APPLY_TIMEOUT_SECONDS,
             on_progress=self._heard,
         )
+        trouble = self._connect_disk(answers.get("wizard.disk", {}))
         self._step(
             N_("Close the wizard and open the mail ports"),
             lambda: self._steward.ask(
@@ -171,7 +175,28 @@ class Applying:
             ),
         )
         self._draft.clear()
-        self._write(State.DONE)
+        self._write(State.DONE, trouble)
+
+    def _connect_disk(self, chosen: Mapping[str, Any]) -> Finding | None:
+        """The mailbox disk, when one was chosen; what went wrong with it."""
+        if chosen.get("work", "later") == "later":
+            return None
+        name, began = N_("Make the mailbox disk ready"), self._clock.monotonic()
+        self._put(Step(name, "running"))
+        try:
+            applying_disk.carry_out(chosen, self._steward, self._clock, self._heard_of_disk)
+        except PennypostError as error:
+            _log.error("the mailbox disk: %s", error.finding.say)
+            self._put(Step(name, "failed", self._clock.monotonic() - began))
+            return error.finding
+        self._put(Step(name, "done", self._clock.monotonic() - began))
+        return None
+
+    def _heard_of_disk(self, raw: Mapping[str, Any]) -> None:
+        """A step of the disk's own is a line of the list, as the steward's steps are."""
+        words = DISK_STEPS.get(str(raw.get("step", "")))
+        if words:
+            self._heard({**raw, "step": words})
 
     def _step(self, name: str, work: Callable[[], object]) -> None:
         began = self._clock.monotonic()

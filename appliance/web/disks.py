@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, PennypostError, Refused, Result
 from appliance.web import visit
+from appliance.web.disk_words import STEPS
 from appliance.web.i18n import N_, _
 from appliance.web.services import services
 
@@ -52,27 +53,6 @@ MEANS: Mapping[str, str] = {
     ),
     "grow": N_("The file system fills the disk. The mailboxes stay open meanwhile."),
 }
-STEPS: Mapping[str, str] = {
-    "wipe": N_("Erase"),
-    "table": N_("Partition"),
-    "format": N_("Format"),
-    "ready": N_("Sign as ready"),
-    "check": N_("Check the file system"),
-    "sign": N_("Sign for this box"),
-    "remember": N_("Remember the disk"),
-    "mount": N_("Open the mailboxes"),
-    "unmount": N_("Close the mailboxes"),
-    "forget": N_("Forget the disk"),
-    "release": N_("Let the disk go"),
-    "array": N_("Prepare the copy"),
-    "join": N_("Join the new disk"),
-    "copy": N_("Copy the mail"),
-    "verify": N_("Compare the copy"),
-    "drop": N_("Leave the old disk"),
-    "plain": N_("Finish the copy"),
-    "retire": N_("Unsign the old disk"),
-    "grow": N_("Grow the file system"),
-}
 RESULTS: Mapping[str, Result] = {
     "ready": Result.OK,
     "none": Result.UNKNOWN,
@@ -109,7 +89,8 @@ def works_of(disk: Mapping[str, Any], state: Mapping[str, Any]) -> tuple[str, ..
     return ("take", "connect") if is_ready else ("connect",)
 
 
-def _shown(disk: Mapping[str, Any], state: Mapping[str, Any]) -> Shown:
+def shown(disk: Mapping[str, Any], state: Mapping[str, Any]) -> Shown:
+    """A disk as the pages show it."""
     name = " ".join(filter(None, (disk["vendor"], disk["model"]))) or _("Disk without a name")
     return Shown(raw=disk, works=works_of(disk, state), name=name)
 
@@ -136,7 +117,7 @@ def page() -> str:
         trouble=None,
         state=state,
         finding_shown=_finding(state),
-        disks=[_shown(disk, state) for disk in disks],
+        disks=[shown(disk, state) for disk in disks],
         buses=BUSES,
         works=WORKS,
         steps=STEPS,
@@ -147,7 +128,7 @@ def _disk(identity: str) -> Shown:
     state = services().steward.ask("disk.status")
     for disk in services().steward.ask("disk.list", timeout_seconds=LIST_SECONDS):
         if identity and disk["identity"] == identity:
-            return _shown(disk, state)
+            return shown(disk, state)
     raise Refused.because(
         "disk.identity", "This disk is not there any more.", "Look at the list again."
     )

@@ -12,8 +12,10 @@ from werkzeug.wrappers import Response
 from appliance.base.finding import Finding, PennypostError, Result
 from appliance.settings import checks
 from appliance.spool import reconcile
-from appliance.web import visit
+from appliance.storage import maildisk
+from appliance.web import mail_disk, visit
 from appliance.web.i18n import N_, _
+from appliance.web.mail_disk import MailDisk
 from appliance.web.services import services
 from appliance.web.words import day, number, parse_time, zone
 
@@ -50,6 +52,7 @@ class Now:
     relay: Mapping[str, Any] | None
     services: list[Mapping[str, Any]]
     findings: list[Finding]
+    disk: MailDisk
 
 
 def _services() -> tuple[list[Mapping[str, Any]], list[Finding]]:
@@ -107,11 +110,13 @@ def gather() -> Now:
     findings += _of_relay(relay)
     findings += _books_that_disagree(relay)
     findings += _braked(relay)
+    disk = mail_disk.of(maildisk.read(s.config.run))
+    findings += disk.findings
     findings += nobody_to_sign_in(view.settings.submission.sign_in)
     findings += checks.findings(view.settings)
     findings += _advice(view.settings.mail.enabled, not view.settings.mail.relay_domains)
     findings.sort(key=lambda f: _HURTS_FIRST[f.result])
-    return Now(state=state, why=why, relay=relay, services=found, findings=findings)
+    return Now(state=state, why=why, relay=relay, services=found, findings=findings, disk=disk)
 
 
 def _of_relay(relay: Mapping[str, Any] | None) -> list[Finding]:
@@ -227,6 +232,7 @@ MENDS: tuple[tuple[str, str, str], ...] = (
     ("settings.relay.", "/settings/limits", N_("Open networks and limits")),
     ("settings.queue.", "/settings/times", N_("Open queue times")),
     ("settings.", "/settings/", N_("Open settings")),
+    ("disks.", "/disks/", N_("Open the mailbox disk")),
     ("dns.", "/dns/", N_("Open the DNS guide")),
 )
 

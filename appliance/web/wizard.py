@@ -1,4 +1,4 @@
-"""The first-boot wizard: claim, eight pages, apply with live progress, done (H2, H6).
+"""The first-boot wizard: claim, nine pages, apply with live progress, done (H2, H6).
 
 Each submit is saved at once, so that one can leave, come back, reload, go back and pull the
 plug anywhere. Nothing is applied before the last page.
@@ -14,11 +14,13 @@ from flask import Blueprint, abort, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from appliance.base.finding import Finding, Result
-from appliance.web import dns_guide, manual, visit, wizard_steps
+from appliance.storage import maildisk
+from appliance.web import disks, dns_guide, mail_disk, manual, visit, wizard_disk, wizard_steps
 from appliance.web.applying import State
 from appliance.web.claim import Outcome
 from appliance.web.i18n import LANGUAGES, _
 from appliance.web.services import services
+from appliance.web.wizard_disk import Offer
 from appliance.web.wizard_steps import BY_NAME, STEPS, Reading, Step
 from appliance.web.words import duration
 
@@ -137,7 +139,7 @@ def _claim_page(outcome: Outcome | None = None, typed: str = "") -> str:
 # -- the steps ------------------------------------------------------------------------
 
 
-@pages.get("/<any(language,administrator,domain,hostname,incoming,outgoing,dns,summary):name>")
+@pages.get("/<any(language,administrator,domain,hostname,incoming,outgoing,dns,disk,summary):name>")
 def show_step(name: str) -> Response | str:
     step = BY_NAME[name]
     s = services()
@@ -146,10 +148,13 @@ def show_step(name: str) -> Response | str:
         return redirect(url_for("wizard.progress"), 303)
     if not wizard_steps.reachable(step, answers):
         return redirect(_place(), 303)
-    return _page(step, answers, wizard_steps.show(step, answers, s.draft.typed(name)))
+    typed = s.draft.typed(name)
+    if name == "disk":
+        return _page(step, answers, wizard_disk.show(answers, typed), wizard_disk.look())
+    return _page(step, answers, wizard_steps.show(step, answers, typed))
 
 
-@pages.post("/<any(language,administrator,domain,hostname,incoming,outgoing,dns):name>")
+@pages.post("/<any(language,administrator,domain,hostname,incoming,outgoing,dns,disk):name>")
 def answer_step(name: str) -> Response | tuple[str, int]:
     step = BY_NAME[name]
     s = services()
@@ -158,7 +163,11 @@ def answer_step(name: str) -> Response | tuple[str, int]:
         return redirect(url_for("wizard.progress"), 303)
     if not wizard_steps.reachable(step, answers):
         return redirect(_place(), 303)
-    reading = wizard_steps.read(step, request.form, answers)
+    offer = wizard_disk.look() if name == "disk" else None
+    if offer is not None:
+        reading = wizard_disk.read(request.form, offer)
+    else:
+        reading = wizard_steps.read(step, request.form, answers)
     do = request.form.get("do", "next")
     stay = do == "add" or do.startswith("remove-")
     if reading.good and not stay:
@@ -171,7 +180,7 @@ def answer_step(name: str) -> Response | tuple[str, int]:
     if do == "back":
         return redirect(_before(step), 303)
     if not reading.good:
-        return _page(step, answers, reading), 422
+        return _page(step, answers, reading, offer), 422
     response = make_response(redirect(_after(step), 303))
     if name == "language":
         response.set_cookie(
@@ -200,8 +209,8 @@ def _after(step: Step) -> str:
     return url_for("wizard.show_step", name=STEPS[STEPS.index(step) + 1].name)
 
 
-def _page(step: Step, answers: dict[str, Any], reading: Reading) -> str:
-    more: dict[str, Any] = {}
+def _page(step: Step, answers: dict[str, Any], reading: Reading, offer: Offer | None = None) -> str:
+    more: dict[str, Any] = {"offer": offer, "buses": disks.BUSES} if offer is not None else {}
     if step.name == "language":
         more["zones"] = time_zones()
     if step.name in ("dns", "summary"):
@@ -295,4 +304,10 @@ def _step_to_mend(finding: Finding | None) -> Step | None:
 def done() -> str:
     view = services().view()
     guide = dns_guide.guide(view.settings, view.facts, look=bool(request.args.get("look")))
-    return render_template("wizard/done.html", settings=view.settings, guide=guide)
+    return render_template(
+        "wizard/done.html",
+        settings=view.settings,
+        guide=guide,
+        trouble=services().applying.progress().finding,
+        mail_disk=mail_disk.of(maildisk.read(services().config.run)).calm,
+    )

@@ -23,6 +23,7 @@ from appliance.web.relay_rows import Row
 
 INVENTED_DOMAIN = "box.invalid"
 NAME, HASH, DNS_SEEN = "administrator.name", "administrator.password_hash", "wizard.dns_seen"
+DISK = "wizard.disk"  # {"work": "later"}, or connect or take with disk, name, typed, agreed
 SMARTHOST = (
     "outbound.smarthost_host",
     "outbound.smarthost_tls",
@@ -48,6 +49,7 @@ STEPS = (
     Step("incoming", N_("Incoming mail"), "mail.relay_domains"),
     Step("outgoing", N_("Outgoing mail"), "outbound.mode"),
     Step("dns", N_("DNS records"), DNS_SEEN),
+    Step("disk", N_("Mailbox disk"), DISK),
     Step("summary", N_("Summary"), ""),
 )
 BY_NAME = {step.name: step for step in STEPS}
@@ -106,7 +108,7 @@ def answered_before(settings: Settings) -> dict[str, Any]:
     if settings.outbound.smarthost_host:
         names.remove("outbound.mode")
     flat = schema.to_json(settings, secrets=False)
-    return {name: flat[name] for name in names} | {DNS_SEEN: True}
+    return {name: flat[name] for name in names} | {DNS_SEEN: True, DISK: {"work": "later"}}
 
 
 def doubts(answers: Mapping[str, Any]) -> list[Finding]:
@@ -319,5 +321,6 @@ def so_far(answers: Mapping[str, Any]) -> list[tuple[Step, str]]:
         "incoming": shown or _("no relay domain"),
         "outgoing": outgoing,
         "dns": _("seen"),
+        "disk": answers.get(DISK, {}).get("name") or _("later: relay only"),
     }
     return [(s, texts[s.name]) for s in STEPS if s.needs and s.needs in answers]

@@ -41,6 +41,7 @@ AFTER = (
     "/settings/network",
     "/settings/signatures/",
     "/people/accounts/",
+    "/disks/",
     "/aliases/",
     "/settings/times",
     "/settings/box",
@@ -142,6 +143,7 @@ STEPS: dict[str, Callable[[Page], object]] = {
     "incoming": fill_incoming,
     "outgoing": lambda page: page.check("[value=direct]"),
     "dns": lambda page: None,
+    "disk": lambda page: None,
 }
 
 
@@ -157,10 +159,10 @@ def set_up(page: Page, code: str, seen: Callable[[str], object] = lambda name: N
         seen(f"wizard-{number}-{step}")
         forward(page)
     page.wait_for_url("**/wizard/summary")
-    seen("wizard-8-summary")
+    seen("wizard-9-summary")
     forward(page)
     page.wait_for_url("**/wizard/done", timeout=120_000)
-    seen("wizard-9-done")
+    seen("wizard-10-done")
 
 
 def send_letter(port: int, sender: str, recipient: str, subject: str) -> None:

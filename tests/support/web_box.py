@@ -418,6 +418,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     "incoming": {"relay-0-domain": "example.com", "relay-0-target": "10.20.30.40"},
     "outgoing": {"outbound.mode": "direct"},
     "dns": {},
+    "disk": {"choice": "later"},
 }
 
 Check = Callable[[], bool]

@@ -20,6 +20,7 @@ STEPS = (
     "incoming",
     "outgoing",
     "dns",
+    "disk",
     "summary",
 )
 APPLY_LIMIT_MS = 300_000
@@ -166,6 +167,9 @@ class Visitor:
 
     def _fill_dns(self, answers: Answers) -> None:
         """Nothing to fill in: the records are shown as text."""
+
+    def _fill_disk(self, answers: Answers) -> None:
+        """Relay only, which stands chosen: a disk is connected later, where a test wants one."""
 
     # --- afterwards -------------------------------------------------------
 

@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from appliance.storage.keeper import Keeper
-from appliance.storage.main import handlers
 from appliance.storage.plan import Step
-from hw.model import Bus, Disk, Why
-from tests.support.wait import wait_until
+from hw.model import Bus, Why
+from tests.support.disk_rack import Rack
 from tests.support.web_box import Visitor, WebBox
-
-GIB = 1 << 30
-
-
-class Rack:
-    """A keeper whose disks are files; what would touch them is written down instead."""
-
-    def __init__(self, box: WebBox, folder: Path) -> None:
-        self.box = box
-        self.folder = folder
-        self.disks: list[Disk] = []
-        self.done: list[Step] = []
-        (folder / "mail").mkdir()
-        self.keeper = Keeper(
-            data=box.place.data,
-            run=box.place.run,
-            point=folder / "mail",
-            list_disks=lambda allow_usb: self.disks,
-            clock=box.clock,
-            units=False,
-        )
-        self.keeper.hands.do = lambda step, *_: self.done.append(step)  # type: ignore[method-assign]
-        self.keeper.tick()
-        box._serve("disks", handlers(self.keeper))
-
-    def first_step(self) -> Step:
-        wait_until(lambda: self.done, what="the first step", timeout_seconds=30)
-        return self.done[0]
-
-    def add(self, serial: str, *, content: bytes = b"", **more: Any) -> Disk:
-        file = self.folder / f"{serial.encode().hex()}.img"
-        file.write_bytes(content)
-        os.truncate(file, 64 << 20)
-        known: dict[str, Any] = {
-            "device": str(file),
-            "identity": f"serial-M_{serial.encode().hex()}",
-            "bus": Bus.SATA,
-            "vendor": "PENNY",
-            "model": "LABDISK",
-            "serial": serial,
-            "size_bytes": 8 * GIB,
-        }
-        self.disks.append(Disk(**(known | more)))
-        return self.disks[-1]
 
 
 @pytest.fixture
 def rack(box: WebBox, owner: Visitor, tmp_path: Path) -> Rack:
     folder = tmp_path / "rack"
     folder.mkdir()
-    return Rack(box, folder)
+    return Rack(box.place.data, box.place.run, folder, box._serve)
 
 
 def test_each_disk_is_shown_with_its_bus_and_a_refused_one_with_its_reason(
