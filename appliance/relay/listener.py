@@ -1,7 +1,9 @@
 """The doors: ports 25, 587 and 465, their sockets and TLS.
 
 The sockets are systemd's (or dev ports) and stay open as long as we run; each server listens on
-a duplicate, so that a door can be hung anew when a certificate comes or goes.
+a duplicate, so that a door can be hung anew when a certificate comes or goes. Port 25 has a back
+door, a socket in the file system: there the mailboxes hand in what people's filters send, and
+whoever the file's owner lets in may send to anybody.
 """
 
 import asyncio
@@ -51,11 +53,12 @@ class Listener:
         ]
 
     async def _serve(self, port: Port, sock: socket.socket) -> asyncio.Server:
+        at_home = sock.family == socket.AF_UNIX
         implicit = self._tls if port is Port.SUBMISSIONS else None
-        starttls = None if port is Port.SUBMISSIONS else self._tls
+        starttls = None if port is Port.SUBMISSIONS or at_home else self._tls
         loop = asyncio.get_running_loop()
         return await loop.create_server(
-            lambda: Session(self._shop, port, starttls),
+            lambda: Session(self._shop, port, starttls, at_home=at_home),
             sock=sock.dup(),
             ssl=implicit,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
@@ -89,5 +92,7 @@ def loopback_socket(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 
 def _written(sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return str(sock.getsockname())
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

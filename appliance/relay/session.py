@@ -43,7 +43,15 @@ class Session(SMTP):
 
     line_length_limit = READER_LIMIT_BYTES
 
-    def __init__(self, shop: Shop, port: Port, tls_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        shop: Shop,
+        port: Port,
+        tls_context: ssl.SSLContext | None,
+        *,
+        at_home: bool = False,
+    ) -> None:
+        """`at_home`: the client is a program of this box that may send to anybody."""
         loop = asyncio.get_running_loop()
         reader = BlockReader(READER_LIMIT_BYTES, loop)
         asyncio.StreamReaderProtocol.__init__(
@@ -70,6 +78,7 @@ class Session(SMTP):
         self.since = loop.time()
         self._shop = shop
         self._port = port
+        self._at_home = at_home
         self._facts = Facts(client="", port=port, trusted=False)
         self._extended = False
         self._mail: MailCommand | None = None
@@ -202,7 +211,10 @@ class Session(SMTP):
         """The greeting; False when the client must go."""
         shop = self._shop
         peer = self.session.peer
-        stages.arrive(self._facts, shop.rules, peer[0] if peer else "")
+        if self._at_home:
+            stages.arrive_at_home(self._facts)
+        else:
+            stages.arrive(self._facts, shop.rules, peer[0] if peer else "")
         self.client = self._facts.client
         self._facts.tls = self._tls_object() is not None
         if not shop.accepting:

@@ -20,6 +20,7 @@ from appliance.settings.schema import Settings
 
 FILE = "dovecot.conf"
 SPAM_FILE = "spam.sieve"
+CLEAR_FILE = "in-the-clear"
 SWITCH = "dovecot.on"
 MAIL_USER = "pp-mail"
 LMTP_GROUP = "pp-relay"
@@ -51,12 +52,14 @@ class Where:
     config: Path = Path("/run/pennypost/rendered") / FILE
     scripts: Path = Path("/usr/lib/pennypost/bin")
     spam: Path = Path("/run/pennypost/mailboxes") / SPAM_FILE
+    clear: Path = Path("/run/pennypost/mailboxes") / CLEAR_FILE
     certificate: Path
     key: Path
     ports: Ports = field(default_factory=Ports)
     listen: str = "*, ::"
     log: str = "/dev/stderr"
     policy: str = ""  # host:port of who counts wrong passwords
+    relay: Path = Path("/run/pennypost/mailboxes.sock")  # takes what filters send
 
 
 def is_on(settings: Settings, facts: Facts) -> bool:
@@ -85,12 +88,19 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
         users=facts.run / "mailboxes",
         config=facts.rendered / FILE,
         spam=facts.rendered / SPAM_FILE,
+        clear=facts.rendered / CLEAR_FILE,
         certificate=facts.tls_certificate,
         key=facts.tls_key,
         policy=f"127.0.0.1:{LOGIN_POLICY_PORT}",
+        relay=facts.run / "mailboxes.sock",
     )
     text = configuration(settings, where, memory_bytes=facts.memory_bytes)
-    return {FILE: text.encode(), SPAM_FILE: SPAM_SIEVE.encode(), SWITCH: b""}
+    return {
+        FILE: text.encode(),
+        SPAM_FILE: SPAM_SIEVE.encode(),
+        CLEAR_FILE: IN_THE_CLEAR.encode(),
+        SWITCH: b"",
+    }
 
 
 def sessions(memory_bytes: int) -> int:
@@ -176,7 +186,7 @@ def _services(settings: Settings, ports: Ports, where: Where, most: int) -> str:
 def _users(where: Where) -> str:
     """The app passwords first: they are long and random, so a fast hash does for them."""
     app = "".join(_APP.format(number=number, users=where.users) for number in _app_numbers())
-    return app + _USERS.format(users=where.users)
+    return _NOT_IN_THE_CLEAR.format(where=where) + app + _USERS.format(users=where.users)
 
 
 def _app_numbers() -> range:
@@ -197,7 +207,7 @@ def _folders(settings: Settings) -> str:
 
 def _sieve(settings: Settings, where: Where) -> str:
     spam = _SPAM.format(spam=where.spam) if settings.mailboxes.spam_to_junk else ""
-    return _SIEVE + spam
+    return _SIEVE.format(where=where) + spam
 
 
 _GLOBAL = """\
@@ -333,6 +343,18 @@ service quota-warning {{
 }}
 """
 
+# Dovecot holds a talk within one address for safe, and would take a password there without TLS.
+# What it knows of the connection is looked up as if it was a name, and who is found is refused.
+_NOT_IN_THE_CLEAR = """\
+passdb in-the-clear {{
+  driver = passwd-file
+  deny = yes
+  auth_username_format = secured=%{{secured}}
+  passwd_file_path = {where.clear}
+}}
+"""
+IN_THE_CLEAR = "secured=:\nsecured=secured:\n"
+
 _APP = """\
 passdb app-{number} {{
   driver = passwd-file
@@ -372,15 +394,18 @@ _WARNING = """\
   }}
 """
 
+# A bounce of a forward goes to who forwards; to the sender, SPF would take it for a forgery.
 _SIEVE = """\
-sieve_extensions {
+sendmail_path = {where.scripts}/sieve-mail {where.relay}
+sieve_redirect_envelope_from = recipient
+sieve_extensions {{
   special-use = yes
-}
-sieve_script personal {
+}}
+sieve_script personal {{
   driver = file
   path = ~/sieve
   active_path = ~/.dovecot.sieve
-}
+}}
 """
 
 _SPAM = """\

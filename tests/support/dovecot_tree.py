@@ -49,7 +49,8 @@ def _have_line(path: Path, line: str) -> None:
 
 
 class DovecotTree:
-    """`socket` is the path of its LMTP socket; `ports` are those of IMAP and POP3."""
+    """`socket` is the path of its LMTP socket; `ports` are those of IMAP, POP3
+    and ManageSieve."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class DovecotTree:
         self.folder.chmod(0o755)
         self.inside = Path("/") / self.folder.relative_to(self.tree)
         self.socket = str(self.folder / "run/lmtp")
+        self.relay_socket = self.folder / "relay.sock"  # where filters send what they send
         self.mail = self.folder / "mail"
         self.users_folder = self.folder / "users"
         for path in (self.mail, self.users_folder, self.folder / "bin", self.folder / "run"):
@@ -95,17 +97,21 @@ class DovecotTree:
             config=self.inside / dovecot.FILE,
             scripts=self.inside / "bin",
             spam=self.inside / dovecot.SPAM_FILE,
+            clear=self.inside / dovecot.CLEAR_FILE,
             certificate=self.inside / "certificate.pem",
             key=self.inside / "key.pem",
             ports=self.ports,
             listen="127.0.0.1",
             log=f"{self.inside}/log",
             policy=policy,
+            relay=self.inside / "relay.sock",
         )
         text = dovecot.configuration(self.settings, where)
         (self.folder / dovecot.FILE).write_text(text)
         (self.folder / dovecot.SPAM_FILE).write_text(dovecot.SPAM_SIEVE)
-        shutil.copy(SCRIPTS / "quota-warning", self.folder / "bin")
+        (self.folder / dovecot.CLEAR_FILE).write_text(dovecot.IN_THE_CLEAR)
+        for name in ("quota-warning", "sieve-mail"):
+            shutil.copy(SCRIPTS / name, self.folder / "bin")
         self.put_users(users)
 
     def put_users(self, users: Sequence[User], *, ready: bool = True) -> None:

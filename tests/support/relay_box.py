@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Coroutine, Mapping
 from functools import cache
@@ -48,6 +49,15 @@ BASE = {
 }
 
 
+def _file_socket(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    path.chmod(0o666)
+    sock.listen(16)
+    sock.setblocking(False)
+    return sock
+
+
 def _raise(error: Exception) -> None:
     raise error
 
@@ -67,8 +77,10 @@ class RelayBox:
         accounts: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         outside: Outside | None = None,
+        home: Path | None = None,
     ) -> None:
-        """`accounts` are names and passwords of people who may sign in."""
+        """`accounts` are names and passwords of people who may sign in; `home` is the path of
+        the socket for what filters of the mailboxes send."""
         self.folder = folder
         self.clock = clock or SystemClock()
         self._accounts = dict(accounts or {})
@@ -82,6 +94,8 @@ class RelayBox:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._sockets = {port: [loopback_socket(0)] for port in Port}
+        if home is not None:
+            self._sockets[Port.SMTP].append(_file_socket(home))
         self.shop: Shop
         self.worker: Worker
         self.listener: Listener

@@ -7,45 +7,23 @@ import imaplib
 import poplib
 import smtplib
 import socket
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from appliance.accounts.app_passwords import make_hash as make_app_hash
-from appliance.accounts.users import User
 from appliance.memory.throttle import FREE_FAILURES
 from appliance.policy.verdict import Port
 from appliance.relay.login_policy import LoginPolicy
 from tests.support.dovecot_tree import DovecotTree
-from tests.support.relay_box import RelayBox, hash_of
+from tests.support.mail_readers import LETTER, PASSWORD, deliver, imap, letters, trusting
+from tests.support.mail_readers import person as user
+from tests.support.relay_box import RelayBox
 from tests.support.tls import self_signed
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.full
-PASSWORD = "correct horse battery"
-LETTER = (
-    b"From: Carl <carl@client.example>\r\nTo: anna@example.com\r\n"
-    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@client.example>\r\n\r\n"
-    b".dot\r\n..two\r\n\ttab  \r\n" + bytes(range(128, 256)) + b"\r\n\r\nend\r\n"
-)
-
-
-def user(login: str, *, on: bool = True, **more: object) -> User:
-    return User(
-        login=login,
-        name="",
-        password_hash=hash_of(PASSWORD),
-        enabled=on,
-        made_at=datetime.now(UTC),
-        messages_per_hour=0,
-        recipients_per_hour=0,
-        **more,  # type: ignore[arg-type]
-    )
-
-
 PEOPLE = [user("anna"), user("berta", language="de"), user("carl", quota_bytes=200_000)]
 
 
@@ -72,34 +50,9 @@ def box(dovecot: DovecotTree, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def imap(dovecot: DovecotTree, login: str, password: str = PASSWORD) -> imaplib.IMAP4:
-    client = imaplib.IMAP4_SSL("127.0.0.1", dovecot.ports.imaps, ssl_context=trusting())
-    client.login(login, password)
-    return client
-
-
 def send(box: RelayBox, to: str, letter: bytes = LETTER) -> None:
     with smtplib.SMTP("127.0.0.1", box.port(Port.SMTP)) as client:
         client.sendmail("carl@client.example", [to], letter)
-
-
-def deliver(dovecot: DovecotTree, to: str, letter: bytes) -> int:
-    """Straight by LMTP; the code of the last answer."""
-    with smtplib.LMTP(dovecot.socket) as client:
-        try:
-            client.sendmail("carl@client.example", [to], letter)
-        except smtplib.SMTPRecipientsRefused as refused:
-            return int(refused.recipients[to][0])
-        except smtplib.SMTPDataError as error:
-            return int(error.smtp_code)
-    return 250
 
 
 def letters_on_disk(dovecot: DovecotTree) -> list[Path]:
@@ -113,13 +66,6 @@ def read_to(sock: socket.socket, mark: bytes) -> bytes:
     while mark not in said and (more := sock.recv(4096)):
         said += more
     return said
-
-
-def letters(client: imaplib.IMAP4, folder: str = "INBOX") -> list[bytes]:
-    client.select(folder, readonly=True)
-    _, found = client.search(None, "ALL")
-    parts = [client.fetch(number.decode(), "(BODY.PEEK[])")[1][0] for number in found[0].split()]
-    return [part[1] for part in parts if isinstance(part, tuple)]
 
 
 def test_a_letter_from_outside_is_read_by_imap_and_pop3_byte_for_byte(
@@ -185,6 +131,9 @@ def test_nobody_signs_in_in_the_clear(dovecot: DovecotTree) -> None:
         read_to(sock, b"+OK")
         sock.sendall(b"USER anna\r\n")
         assert b"Cleartext authentication disallowed" in read_to(sock, b"-ERR")
+    client = imaplib.IMAP4("127.0.0.1", dovecot.ports.imap)
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):  # nor from the box
+        client.login("anna", PASSWORD)
     client = imaplib.IMAP4("127.0.0.1", dovecot.ports.imap)
     client.starttls(ssl_context=trusting())
     client.login("anna", PASSWORD)

@@ -1,0 +1,141 @@
+"""People's own filters with the real Dovecot 2.4 and the real relay: put in by ManageSieve, they
+file letters, answer in the holidays, forward, and bring spam to the junk folder."""
+
+from __future__ import annotations
+
+import email
+import smtplib
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.policy.verdict import Port
+from tests.support.dovecot_tree import DovecotTree
+from tests.support.mail_readers import LETTER, PASSWORD, imap, letters, person, trusting
+from tests.support.manage_sieve import ManageSieve
+from tests.support.relay_box import RelayBox
+from tests.support.smtp_sink import SmtpSink
+from tests.support.tls import self_signed
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.full
+PEOPLE = [person("anna"), person("berta", language="de"), person("carl"), person("dora")]
+
+
+@pytest.fixture(scope="module")
+def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DovecotTree]:
+    folder = tmp_path_factory.mktemp("tls")
+    self_signed(folder, "box.example.com")
+    certificate = folder / "box.example.com.pem"
+    with DovecotTree(PEOPLE, (certificate, certificate)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[SmtpSink]:
+    """The server of the people outside."""
+    with SmtpSink() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def box(
+    dovecot: DovecotTree, sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RelayBox]:
+    settings = {
+        "delivery.lmtp": dovecot.socket,
+        "outbound.mode": "smarthost",
+        "outbound.smarthost_host": "127.0.0.1",
+        "outbound.smarthost_port": sink.port,
+        "outbound.smarthost_tls": "none",
+    }
+    accounts = {user.login: PASSWORD for user in PEOPLE}
+    folder = tmp_path_factory.mktemp("relay")
+    with RelayBox(folder, settings, accounts=accounts, home=dovecot.relay_socket) as running:
+        yield running
+
+
+def send(box: RelayBox, to: str, letter: bytes, sender: str = "carl@client.example") -> None:
+    with smtplib.SMTP("127.0.0.1", box.port(Port.SMTP)) as client:
+        client.sendmail(sender, [to], letter)
+
+
+def put_filter(dovecot: DovecotTree, login: str, script: str) -> None:
+    with ManageSieve(dovecot.ports.sieve) as client:
+        client.start_tls(trusting())
+        client.sign_in(login, PASSWORD)
+        client.put("mine", script)
+
+
+def test_a_filter_put_in_by_managesieve_files_a_letter(box: RelayBox, dovecot: DovecotTree) -> None:
+    script = 'require ["fileinto", "mailbox"];\nif header :contains "subject" "bill" {\n'
+    put_filter(dovecot, "anna", script + 'fileinto :create "Bills"; }\n')
+    send(box, "anna@example.com", LETTER.replace(b"Message-ID", b"Subject: your bill\r\nX"))
+    send(box, "anna@example.com", LETTER)
+    client = imap(dovecot, "anna")
+    wait_until(lambda: len(letters(client)) == 1, what="the other letter")
+    wait_until(lambda: client.status("Bills", "(MESSAGES)")[0] == "OK", what="the folder")
+    assert len(letters(client, "Bills")) == 1
+
+
+def test_a_filter_that_makes_no_sense_is_refused_with_its_line(dovecot: DovecotTree) -> None:
+    with pytest.raises(AssertionError, match="line 2"):
+        put_filter(dovecot, "anna", "keep;\nfile_into nowhere;\n")
+
+
+def test_managesieve_takes_no_password_in_the_clear(dovecot: DovecotTree) -> None:
+    with ManageSieve(dovecot.ports.sieve) as client:
+        assert '"STARTTLS"' in client.capabilities
+        with pytest.raises(AssertionError, match="NO"):
+            client.sign_in("anna", PASSWORD)
+
+
+def test_a_holiday_notice_goes_once_to_each_sender_and_to_no_machine(
+    box: RelayBox, dovecot: DovecotTree, sink: SmtpSink
+) -> None:
+    script = 'require "vacation";\nvacation :days 7 :subject "Away" "I am at the sea. Grüße!";\n'
+    put_filter(dovecot, "berta", script)
+    letter = LETTER.replace(b"anna@", b"berta@")
+    for number in range(3):
+        send(box, "berta@example.com", letter.replace(b"<1@", b"<%d@" % number))
+    send(box, "berta@example.com", b"Auto-Submitted: auto-generated\r\n" + letter, "x@list.example")
+    client = imap(dovecot, "berta")
+    wait_until(lambda: len(letters(client)) == 4, what="the letters")
+    send(box, "berta@example.com", letter, "dieter@client.example")
+    sink.wait_for_messages(2, timeout_seconds=20)
+    assert [told.recipients for told in sink.messages] == [
+        ("carl@client.example",),
+        ("dieter@client.example",),
+    ]
+    notice = email.message_from_bytes(sink.messages[0].data)
+    assert sink.messages[0].mail_from == ""  # RFC 3834: it cannot be answered in turn
+    assert notice["Auto-Submitted"] == "auto-replied (vacation)"
+    assert "berta@example.com" in notice["From"]
+    assert "Grüße!".encode() in notice.get_payload(decode=True)  # type: ignore[operator]
+
+
+def test_a_filter_forwards_and_a_forward_that_fails_comes_to_who_forwards(
+    box: RelayBox, dovecot: DovecotTree, sink: SmtpSink
+) -> None:
+    put_filter(dovecot, "dora", 'require "copy";\nredirect :copy "dora@home.example";\n')
+    before = len(sink.messages)
+    send(box, "dora@example.com", LETTER)
+    told = sink.wait_for_messages(before + 1, timeout_seconds=20)[-1]
+    assert told.recipients == ("dora@home.example",)
+    assert told.mail_from == "dora@example.com"
+    assert told.data.endswith(LETTER[-30:])
+    client = imap(dovecot, "dora")
+    wait_until(lambda: len(letters(client)) == 1, what="the copy that stays")
+
+
+def test_while_the_relay_is_away_a_letter_with_a_filter_is_not_lost(
+    box: RelayBox, dovecot: DovecotTree, sink: SmtpSink
+) -> None:
+    put_filter(dovecot, "carl", 'redirect "carl@home.example";\n')
+    away = dovecot.relay_socket.rename(dovecot.folder / "away.sock")
+    before = len(sink.messages)
+    send(box, "carl@example.com", LETTER)
+    wait_until(lambda: box.events("deferred"), what="a letter that waits")
+    away.rename(dovecot.relay_socket)
+    sink.wait_for_messages(before + 1, timeout_seconds=30)
+    assert letters(imap(dovecot, "carl")) == []
