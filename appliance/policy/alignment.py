@@ -14,7 +14,7 @@ from functools import cache
 
 from appliance.mail import reply as replies
 from appliance.mail.from_field import from_domains
-from appliance.policy import dmarc, psl, sender_domain
+from appliance.policy import content, dmarc, psl, sender_domain
 from appliance.policy.rules import Rules
 from appliance.policy.spf import SpfResult
 from appliance.policy.tools import Tools
@@ -84,5 +84,5 @@ def judged(facts: Facts, rules: Rules) -> Verdict | None:
     if found.disposition == "reject" and mode == "follow":
         return reject("dmarc", replies.NOT_AUTHENTICATED, why)
     facts.worsen(Disposition.JUNK)
-    facts.fields.append(b"X-Spam-Flag: YES\r\n")
+    facts.fields += [b"X-Spam-Flag: YES\r\n", content.IS_JUNK]
     return note("dmarc", f"taken as junk; {why}")

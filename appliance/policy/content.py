@@ -1,8 +1,9 @@
 """Stations 6 and 7: what the scanner says of a message, and what becomes of it (F1, F3).
 
 Header fields: `X-Spam-Score`, `X-Spam-Status` (the score, the rules that struck), `X-Spam-Level`
-(a star a point) and, from `mark_score` on, `X-Spam-Flag: YES`. Those that a stranger put there
-are taken out: a mailbox's rules believe them. `X-Spam-Status: unknown` says that nobody judged.
+(a star a point) and, from `mark_score` on, `X-Spam-Flag: YES`. `X-Spam-Action: junk` says that
+the letter belongs in the junk folder. Those that a stranger put there are taken out: a mailbox's
+rules believe them. `X-Spam-Status: unknown` says that nobody judged.
 """
 
 import itertools
@@ -18,9 +19,11 @@ from appliance.settings.content import MIB, Content
 MAX_STARS = 50
 MAX_SYMBOLS_SHOWN = 20
 _OURS = re.compile(
-    rb"^x-(?:spam-(?:score|status|level|flag)|virus-status)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*",
+    rb"^x-(?:spam-(?:score|status|level|flag|action)|virus-status)[ \t]*:[^\n]*\n"
+    rb"(?:[ \t][^\n]*\n)*",
     re.IGNORECASE | re.MULTILINE,
 )
+IS_JUNK = b"X-Spam-Action: junk\r\n"  # the mailboxes' junk folder goes by it
 _SUBJECT = re.compile(rb"^subject[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 
 
@@ -106,6 +109,8 @@ def spam(facts: Facts, rules: Rules) -> Verdict | None:
     facts.fields += score_fields(scan, content)
     disposition = disposition_of(scan.score, content)
     facts.worsen(disposition)
+    if disposition is Disposition.JUNK:
+        facts.fields.append(IS_JUNK)
     if disposition is not Disposition.DELIVER:
         _tag_subject(facts, rules)
     return note("spam", f"{disposition}; {why}")

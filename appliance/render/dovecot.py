@@ -432,7 +432,7 @@ language_filters = lowercase
 # RFC 8579: the folder is found by its use, whatever its language calls it.
 SPAM_SIEVE = """\
 require ["fileinto", "special-use", "mailbox"];
-if header :is "X-Spam-Flag" "YES" {
+if header :is "X-Spam-Action" "junk" {
     fileinto :specialuse "\\\\Junk" :create "Junk";
 }
 """

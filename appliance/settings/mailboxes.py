@@ -68,7 +68,7 @@ class Mailboxes:
         "Then what lies there is removed for good. 0: for ever.",
     )
     spam_to_junk: bool = switch(
-        True, "Spam goes to the junk folder", "What the spam filter marks is filed there."
+        True, "Spam goes to the junk folder", "What the spam filter takes for junk is filed there."
     )
     full_text_search: bool = switch(
         True,

@@ -99,10 +99,19 @@ def test_a_virus_may_be_kept_back_instead() -> None:
     assert found.disposition is Disposition.QUARANTINE
 
 
+def test_from_the_score_for_junk_on_the_letter_says_where_it_belongs() -> None:
+    marked, junk = facts(7, judged=True), facts(8, judged=True)
+    for found in (marked, junk):
+        content.spam(found, rules())
+        assert b"X-Spam-Flag: YES\r\n" in found.fields
+    assert content.IS_JUNK not in marked.fields
+    assert content.IS_JUNK in junk.fields
+
+
 def test_forged_fields_go_and_nothing_else() -> None:
     head = (
         b"X-Spam-Flag: NO\r\nSubject: x-spam-flag: here\r\nx-spam-STATUS : No,\r\n\tscore=-99\r\n"
-        b"X-Spam-Checker: theirs\r\nX-Virus-Status: clean\r\n"
+        b"X-Spam-Checker: theirs\r\nX-Virus-Status: clean\r\nX-Spam-Action: junk\r\n"
     )
     found = facts(head=head)
     assert content.without_forged(found, rules()) is not None

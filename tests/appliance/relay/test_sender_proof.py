@@ -105,6 +105,7 @@ def test_a_domain_that_asks_for_quarantine_makes_it_junk(tmp_path: Path, sink: S
     with box(tmp_path, sink) as relay:
         got = send(relay, sink, letter)
     assert field_values(split_head(got)[0], "X-Spam-Flag") == ["YES"]
+    assert field_values(split_head(got)[0], "X-Spam-Action") == ["junk"]
 
 
 def test_with_note_alone_nothing_is_refused(tmp_path: Path, sink: SmtpSink) -> None:

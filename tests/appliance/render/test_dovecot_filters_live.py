@@ -14,11 +14,14 @@ from tests.support.dovecot_tree import DovecotTree
 from tests.support.mail_readers import LETTER, PASSWORD, imap, letters, person, trusting
 from tests.support.manage_sieve import ManageSieve
 from tests.support.relay_box import RelayBox
+from tests.support.rspamd import Rspamd
 from tests.support.smtp_sink import SmtpSink
 from tests.support.tls import self_signed
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.full
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+SPAM = LETTER[: LETTER.index(b"\r\n\r\n")] + b"\r\n\r\n" + GTUBE + b"\r\n"
 PEOPLE = [person("anna"), person("berta", language="de"), person("carl"), person("dora")]
 
 
@@ -39,10 +42,22 @@ def sink() -> Iterator[SmtpSink]:
 
 
 @pytest.fixture(scope="module")
+def spam_filter() -> Iterator[Rspamd]:
+    with Rspamd() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def box(
-    dovecot: DovecotTree, sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+    dovecot: DovecotTree,
+    sink: SmtpSink,
+    spam_filter: Rspamd,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RelayBox]:
     settings = {
+        "content.spam": "on",
+        "content.scanner": spam_filter.address,
+        "content.refuse_score": 0,
         "delivery.lmtp": dovecot.socket,
         "outbound.mode": "smarthost",
         "outbound.smarthost_host": "127.0.0.1",
@@ -139,3 +154,29 @@ def test_while_the_relay_is_away_a_letter_with_a_filter_is_not_lost(
     away.rename(dovecot.relay_socket)
     sink.wait_for_messages(before + 1, timeout_seconds=30)
     assert letters(imap(dovecot, "carl")) == []
+
+
+def test_what_scores_as_junk_is_filed_as_junk_and_what_is_only_marked_is_not(
+    box: RelayBox, dovecot: DovecotTree
+) -> None:
+    """GTUBE has 15 points; the mark begins at 6."""
+    put_filter(dovecot, "anna", "keep;")
+    client = imap(dovecot, "anna")
+    before = len(letters(client))
+    box.take({"content.junk_score": 16})
+    send(box, "anna@example.com", SPAM)
+    wait_until(lambda: len(letters(client)) == before + 1, what="the marked letter")
+    assert b"X-Spam-Flag: YES" in letters(client)[-1]
+    box.take({"content.junk_score": 8})
+    send(box, "anna@example.com", SPAM)
+    wait_until(lambda: len(letters(client, "Junk")) == 1, what="the junk")
+    assert len(letters(client)) == before + 1
+
+
+def test_a_stranger_cannot_have_a_letter_filed_as_junk(box: RelayBox, dovecot: DovecotTree) -> None:
+    client = imap(dovecot, "dora")
+    put_filter(dovecot, "dora", "keep;")
+    before = len(letters(client))
+    send(box, "dora@example.com", b"X-Spam-Action: junk\r\n" + LETTER)
+    wait_until(lambda: len(letters(client)) == before + 1, what="the letter")
+    assert letters(client, "Junk") == []

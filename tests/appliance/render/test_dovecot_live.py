@@ -99,7 +99,7 @@ def test_a_mailbox_answers_in_each_of_our_domains_and_with_a_tag_and_in_no_other
 def test_the_folders_are_there_in_the_accounts_language_and_spam_goes_where_spam_belongs(
     dovecot: DovecotTree,
 ) -> None:
-    deliver(dovecot, "berta@example.com", b"X-Spam-Flag: YES\r\n" + LETTER)
+    deliver(dovecot, "berta@example.com", b"X-Spam-Action: junk\r\n" + LETTER)
     client = imap(dovecot, "berta")
     listed = b"\n".join(line for line in client.list()[1] if isinstance(line, bytes))
     for use, name in (("Drafts", "Entw&APw-rfe"), ("Sent", "Gesendet"), ("Trash", "Papierkorb")):
@@ -230,7 +230,7 @@ def test_wrong_passwords_at_the_mailboxes_count_with_those_at_the_relay(
 
 def test_old_mail_goes_by_night_and_who_is_connected_can_be_put_out(dovecot: DovecotTree) -> None:
     """As the steward has it done, through Dovecot's own helper."""
-    deliver(dovecot, "berta@example.com", b"X-Spam-Flag: YES\r\n" + LETTER)
+    deliver(dovecot, "berta@example.com", b"X-Spam-Action: junk\r\n" + LETTER)
     client = imap(dovecot, "berta")
     assert letters(client, "Spam")
     (dovecot.users_folder / "speak-de").write_text("berta\n")
