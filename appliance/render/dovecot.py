@@ -14,20 +14,21 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.render import dovecot_sieve
 from appliance.render.facts import Facts
+from appliance.render.mailbox_folders import FOLDERS
 from appliance.settings.mailboxes import LMTP_SOCKET, LOGIN_POLICY_PORT
 from appliance.settings.schema import Settings
 
 FILE = "dovecot.conf"
-SPAM_FILE = "spam.sieve"
 CLEAR_FILE = "in-the-clear"
+BESIDE = (CLEAR_FILE, *dovecot_sieve.NAMES)
 SWITCH = "dovecot.on"
 MAIL_USER = "pp-mail"
 LMTP_GROUP = "pp-relay"
 SESSIONS_PER_MIB = 8  # an IMAP session takes about 4 MiB; half of the memory stays for the rest
 LEAST_SESSIONS, MOST_SESSIONS = 60, 1000
 APP_PASSWORDS = 5  # for each account: each is a line in a file of its own
-FOLDERS = ("Drafts", "Sent", "Archive", "Junk", "Trash")
 QUOTA_WARNINGS_PERCENT = (80, 95)
 
 
@@ -49,10 +50,8 @@ class Where:
     mail: Path = Path("/srv/mail")
     users: Path = Path("/run/pennypost/mailboxes")
     base: Path = Path(LMTP_SOCKET).parent
-    config: Path = Path("/run/pennypost/rendered") / FILE
-    scripts: Path = Path("/usr/lib/pennypost/bin")
-    spam: Path = Path("/run/pennypost/mailboxes") / SPAM_FILE
-    clear: Path = Path("/run/pennypost/mailboxes") / CLEAR_FILE
+    scripts: Path = Path("/usr/lib/pennypost")  # with bin/ and sieve/
+    rendered: Path = Path("/run/pennypost/rendered")  # this file and those beside it
     certificate: Path
     key: Path
     ports: Ports = field(default_factory=Ports)
@@ -60,6 +59,7 @@ class Where:
     log: str = "/dev/stderr"
     policy: str = ""  # host:port of who counts wrong passwords
     relay: Path = Path("/run/pennypost/mailboxes.sock")  # takes what filters send
+    learn: Path = Path("/run/rspamd/learn.sock")  # what is moved to junk and out of it
 
 
 def is_on(settings: Settings, facts: Facts) -> bool:
@@ -86,9 +86,7 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     where = Where(
         mail=facts.mail_root,
         users=facts.run / "mailboxes",
-        config=facts.rendered / FILE,
-        spam=facts.rendered / SPAM_FILE,
-        clear=facts.rendered / CLEAR_FILE,
+        rendered=facts.rendered,
         certificate=facts.tls_certificate,
         key=facts.tls_key,
         policy=f"127.0.0.1:{LOGIN_POLICY_PORT}",
@@ -97,10 +95,14 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     text = configuration(settings, where, memory_bytes=facts.memory_bytes)
     return {
         FILE: text.encode(),
-        SPAM_FILE: SPAM_SIEVE.encode(),
-        CLEAR_FILE: IN_THE_CLEAR.encode(),
         SWITCH: b"",
+        **{name: content.encode() for name, content in beside(where).items()},
     }
+
+
+def beside(where: Where) -> dict[str, str]:
+    """The files that stand beside the configuration, named in BESIDE."""
+    return {CLEAR_FILE: _CLEAR, **dovecot_sieve.files(where.learn)}
 
 
 def sessions(memory_bytes: int) -> int:
@@ -125,7 +127,12 @@ def configuration(settings: Settings, where: Where, *, memory_bytes: int = 0) ->
                     _WARNING.format(percent=percent) for percent in QUOTA_WARNINGS_PERCENT
                 ),
             ),
-            _sieve(settings, where),
+            dovecot_sieve.configuration(
+                rendered=where.rendered,
+                scripts=where.scripts,
+                relay=where.relay,
+                spam_to_junk=mailboxes.spam_to_junk,
+            ),
             _SEARCH if mailboxes.full_text_search else "",
         )
     )
@@ -173,7 +180,7 @@ def _services(settings: Settings, ports: Ports, where: Where, most: int) -> str:
     return _SERVICES.format(
         ports=ports,
         scripts=where.scripts,
-        config=where.config,
+        config=where.rendered / FILE,
         host=settings.mail.main_domain or settings.mail.hostname or "localhost",
         mail_user=MAIL_USER,
         lmtp_group=LMTP_GROUP,
@@ -186,7 +193,11 @@ def _services(settings: Settings, ports: Ports, where: Where, most: int) -> str:
 def _users(where: Where) -> str:
     """The app passwords first: they are long and random, so a fast hash does for them."""
     app = "".join(_APP.format(number=number, users=where.users) for number in _app_numbers())
-    return _NOT_IN_THE_CLEAR.format(where=where) + app + _USERS.format(users=where.users)
+    return (
+        _NOT_IN_THE_CLEAR.format(path=where.rendered / CLEAR_FILE)
+        + app
+        + _USERS.format(users=where.users)
+    )
 
 
 def _app_numbers() -> range:
@@ -203,11 +214,6 @@ def _folders(settings: Settings) -> str:
         for name in FOLDERS
     )
     return f"namespace inbox {{\n  inbox = yes\n  separator = /\n{boxes}}}\n"
-
-
-def _sieve(settings: Settings, where: Where) -> str:
-    spam = _SPAM.format(spam=where.spam) if settings.mailboxes.spam_to_junk else ""
-    return _SIEVE.format(where=where) + spam
 
 
 _GLOBAL = """\
@@ -334,7 +340,7 @@ service lmtp {{
   process_limit = 20
 }}
 service quota-warning {{
-  executable = script {scripts}/quota-warning {config} {host}
+  executable = script {scripts}/bin/quota-warning {config} {host}
   user = {mail_user}
   unix_listener quota-warning {{
     user = {mail_user}
@@ -350,10 +356,10 @@ passdb in-the-clear {{
   driver = passwd-file
   deny = yes
   auth_username_format = secured=%{{secured}}
-  passwd_file_path = {where.clear}
+  passwd_file_path = {path}
 }}
 """
-IN_THE_CLEAR = "secured=:\nsecured=secured:\n"
+_CLEAR = "secured=:\nsecured=secured:\n"
 
 _APP = """\
 passdb app-{number} {{
@@ -394,29 +400,6 @@ _WARNING = """\
   }}
 """
 
-# A bounce of a forward goes to who forwards; to the sender, SPF would take it for a forgery.
-_SIEVE = """\
-sendmail_path = {where.scripts}/sieve-mail {where.relay}
-sieve_redirect_envelope_from = recipient
-sieve_extensions {{
-  special-use = yes
-}}
-sieve_script personal {{
-  driver = file
-  path = ~/sieve
-  active_path = ~/.dovecot.sieve
-}}
-"""
-
-_SPAM = """\
-sieve_script spam {{
-  type = before
-  driver = file
-  path = {spam}
-  bin_path = ~/.sieve-made
-}}
-"""
-
 _SEARCH = """\
 fts flatcurve {
 }
@@ -427,12 +410,4 @@ language en {
 language_tokenizers = generic email-address
 language_tokenizer_generic_algorithm = simple
 language_filters = lowercase
-"""
-
-# RFC 8579: the folder is found by its use, whatever its language calls it.
-SPAM_SIEVE = """\
-require ["fileinto", "special-use", "mailbox"];
-if header :is "X-Spam-Action" "junk" {
-    fileinto :specialuse "\\\\Junk" :create "Junk";
-}
 """

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from appliance.accounts.users import User
 from appliance.base.files import replace_file
-from appliance.render.dovecot import APP_PASSWORDS, FOLDERS
+from appliance.render.dovecot import APP_PASSWORDS
+from appliance.render.mailbox_folders import FOLDER_NAMES, FOLDERS, languages
 
 USERS = "users"
 GROUP = "dovecot"  # of Dovecot's auth process
@@ -21,26 +22,6 @@ NO_PASSWORD = "{SSHA512}" + base64.b64encode(bytes(80)).decode()  # nobody knows
 # A hash that cannot be read is an error of the server, and that is what clients are told:
 # NO [UNAVAILABLE] by IMAP (RFC 5530), -ERR [SYS/TEMP] by POP3 (RFC 3206).
 UNREADABLE = "{SSHA512}!!!"
-# The folders' names in each language: those that mail programs of that language use.
-FOLDER_NAMES = {
-    "de": {
-        "Drafts": "Entwürfe",
-        "Sent": "Gesendet",
-        "Archive": "Archiv",
-        "Junk": "Spam",
-        "Trash": "Papierkorb",
-    }
-}
-
-
-def languages() -> tuple[str, ...]:
-    """Those in which folders have names."""
-    return ("en", *FOLDER_NAMES)
-
-
-def folder_name(name: str, language: str) -> str:
-    """What a folder is called in a language."""
-    return FOLDER_NAMES.get(language, {}).get(name, name)
 
 
 def by_language(users: Sequence[User], language: str = "en") -> dict[str, list[str]]:

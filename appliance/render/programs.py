@@ -154,7 +154,7 @@ ON_A_BOX = (
     ),
     Program(
         name="dovecot",
-        files=(dovecot.FILE, dovecot.SPAM_FILE),
+        files=(dovecot.FILE, *dovecot.BESIDE),
         check=(DOVECONF, "-c", "{folder}/" + dovecot.FILE, "-n"),
         changed=(_systemctl("reload-or-restart", "dovecot.service"),),
         switch=dovecot.SWITCH,

@@ -1,8 +1,14 @@
 """rspamd.conf: the spam filter, tuned for a small box (about 130 MB instead of 280).
 
-One worker, no proxy, no controller, no learning: those need Redis. What is lost without Redis:
-the Bayes filter, the reputation of senders, and limits per sender (which the box has itself).
-The rules of regular expressions, of MIME, of links and of forged senders need none of it.
+One worker, no proxy, no Redis. What is lost without Redis: the reputation of senders, and limits
+per sender (which the box has itself). The rules of regular expressions, of MIME, of links and of
+forged senders need none of it.
+
+Where mailboxes are kept, a second process learns from what people move to the junk folder and
+out of it, by a socket that is the mailboxes' alone. The words are kept in SQLite files, which are
+enough for a house. They count from `LEAST_LEARNT` letters of either kind on; since hardly anybody
+ever has to move that many good letters out of junk, good ones that score low are learnt as they
+pass, never more than spam (`check_balance`).
 
 Hyperscan's compiled tables are kept on the data partition: made anew they take ten seconds of
 a PC's time.
@@ -15,6 +21,7 @@ stock files are not read, so that a new version's maps cannot slip in. The lists
 
 from pathlib import Path
 
+from appliance.render import dovecot
 from appliance.render.facts import Facts
 from appliance.settings.content import SCANNER_PORT
 from appliance.settings.schema import Settings
@@ -24,6 +31,8 @@ SWITCH = "rspamd.on"
 LEAST_MEMORY_BYTES = 900 * 1024 * 1024  # a board of 1 GB tells less than that
 STATE_FOLDER = "rspamd"
 OWN_ADDRESS = f"127.0.0.1:{SCANNER_PORT}"
+LEARN_SOCKET = Path("/run/rspamd/learn.sock")
+LEAST_LEARNT = 30
 TASK_SECONDS = 8  # a message's own limit inside rspamd
 # Whose stock configuration is read: these name no public server.
 _MODULES = (
@@ -54,14 +63,26 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     """Nothing while it is off."""
     if not is_on(settings, facts):
         return {}
-    text = configuration(settings, state=facts.data / STATE_FOLDER, resolver=facts.resolver)
+    learn = f"{LEARN_SOCKET} mode=0660 group={dovecot.MAIL_USER}"
+    text = configuration(
+        settings,
+        state=facts.data / STATE_FOLDER,
+        resolver=facts.resolver,
+        learn=learn if dovecot.is_on(settings, facts) else "",
+    )
     return {FILE: text.encode(), SWITCH: b""}
 
 
 def configuration(
-    settings: Settings, *, state: Path, resolver: str, listen: str = OWN_ADDRESS
+    settings: Settings,
+    *,
+    state: Path,
+    resolver: str,
+    listen: str = OWN_ADDRESS,
+    learn: str = "",
 ) -> str:
-    """The whole configuration. `state` is a folder of its own; `resolver` is address:port."""
+    """The whole configuration. `state` is a folder of its own; `resolver` is address:port;
+    `learn` is the socket for what is to be learnt, with its rights; empty: nothing is."""
     content = settings.content
     included = "".join(f'.include "$CONFDIR/modules.d/{name}.conf"\n' for name in MODULES)
     return _TEMPLATE.format(
@@ -73,6 +94,7 @@ def configuration(
         modules=included + _AT_HOME,
         lists=_LISTS if content.ask_lists else "",
         antivirus=_antivirus(settings),
+        learning=_LEARNING.format(state=state, learn=learn, least=LEAST_LEARNT) if learn else "",
     )
 
 
@@ -162,7 +184,7 @@ modules {{
 hfilter {{
     hostname_enabled = false;
 }}
-{lists}{antivirus}"""
+{lists}{antivirus}{learning}"""
 
 _AT_HOME = """\
 mid {
@@ -268,4 +290,39 @@ _ANTIVIRUS = """\
         retransmits = 1;
         log_clean = false;
     }}
+"""
+
+_LEARNING = """\
+classifier "bayes" {{
+    backend = "sqlite3";
+    tokenizer {{
+        name = "osb";
+    }}
+    cache {{
+        type = "sqlite3";
+        path = "{state}/learnt.sqlite";
+    }}
+    min_tokens = 11;
+    min_learns = {least};
+    autolearn {{
+        spam_threshold = 1000;
+        ham_threshold = -1;
+        check_balance = true;
+        min_balance = 0.9;
+    }}
+    statfile {{
+        symbol = "BAYES_HAM";
+        path = "{state}/ham.sqlite";
+        spam = false;
+    }}
+    statfile {{
+        symbol = "BAYES_SPAM";
+        path = "{state}/spam.sqlite";
+        spam = true;
+    }}
+}}
+worker "controller" {{
+    bind_socket = "{learn}";
+    count = 1;
+}}
 """

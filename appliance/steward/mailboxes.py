@@ -21,7 +21,7 @@ from appliance.base.clock import Clock
 from appliance.base.files import replace_file
 from appliance.base.finding import PennypostError
 from appliance.base.run import run
-from appliance.render import dovecot, dovecot_users
+from appliance.render import dovecot, dovecot_users, mailbox_folders
 from appliance.render.apply import Progress
 from appliance.render.facts import Place
 from appliance.settings.schema import Settings
@@ -87,7 +87,7 @@ class MailboxActions:
             return {"ready": False}
         mailboxes = self._settings().mailboxes
         if mailboxes.enabled:
-            for language in dovecot_users.languages():
+            for language in mailbox_folders.languages():
                 for name, days in (("Trash", mailboxes.trash_days), ("Junk", mailboxes.junk_days)):
                     if days:
                         self._expunge(language, name, days)
@@ -129,7 +129,7 @@ class MailboxActions:
         self._doveadm(("kick", "*"), KICK_SECONDS)
 
     def _expunge(self, language: str, name: str, days: int) -> None:
-        folder = dovecot_users.folder_name(name, language)
+        folder = mailbox_folders.folder_name(name, language)
         people = str(self._folder / f"speak-{language}")
         words = ("mailbox", folder, "savedbefore", f"{days}d")
         self._doveadm(("expunge", "-S", SERVER, "-F", people, *words), EXPUNGE_SECONDS)

@@ -29,7 +29,7 @@ PACKAGES = (
     "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd", "dovecot-sieve", "dovecot-managesieved",
     "dovecot-flatcurve", "python3-minimal",
 )  # fmt: skip
-SCRIPTS = Path("rootfs/usr/lib/pennypost/bin").resolve()
+SCRIPTS = Path("rootfs/usr/lib/pennypost").resolve()
 MAIL_ID, RELAY_ID = 866, 862  # as rootfs/usr/lib/sysusers.d has them
 
 
@@ -70,9 +70,12 @@ class DovecotTree:
         self.inside = Path("/") / self.folder.relative_to(self.tree)
         self.socket = str(self.folder / "run/lmtp")
         self.relay_socket = self.folder / "relay.sock"  # where filters send what they send
+        self.learn_socket = self.folder / "learn/learn.sock"  # the spam filter's
+        self.learn_socket.parent.mkdir()
+        self.learn_socket.parent.chmod(0o777)
         self.mail = self.folder / "mail"
         self.users_folder = self.folder / "users"
-        for path in (self.mail, self.users_folder, self.folder / "bin", self.folder / "run"):
+        for path in (self.mail, self.users_folder, self.folder / "run"):
             path.mkdir()
         (self.mail / "homes").mkdir(mode=0o700)
         os.chown(self.mail / "homes", MAIL_ID, MAIL_ID)
@@ -94,10 +97,8 @@ class DovecotTree:
             mail=self.inside / "mail",
             users=self.inside / "users",
             base=self.inside / "run",
-            config=self.inside / dovecot.FILE,
-            scripts=self.inside / "bin",
-            spam=self.inside / dovecot.SPAM_FILE,
-            clear=self.inside / dovecot.CLEAR_FILE,
+            rendered=self.inside,
+            scripts=self.inside,
             certificate=self.inside / "certificate.pem",
             key=self.inside / "key.pem",
             ports=self.ports,
@@ -105,13 +106,14 @@ class DovecotTree:
             log=f"{self.inside}/log",
             policy=policy,
             relay=self.inside / "relay.sock",
+            learn=self.inside / "learn/learn.sock",
         )
         text = dovecot.configuration(self.settings, where)
         (self.folder / dovecot.FILE).write_text(text)
-        (self.folder / dovecot.SPAM_FILE).write_text(dovecot.SPAM_SIEVE)
-        (self.folder / dovecot.CLEAR_FILE).write_text(dovecot.IN_THE_CLEAR)
-        for name in ("quota-warning", "sieve-mail"):
-            shutil.copy(SCRIPTS / name, self.folder / "bin")
+        for name, text in dovecot.beside(where).items():
+            (self.folder / name).write_text(text)
+        for name in ("bin", "sieve"):
+            shutil.copytree(SCRIPTS / name, self.folder / name)
         self.put_users(users)
 
     def put_users(self, users: Sequence[User], *, ready: bool = True) -> None:

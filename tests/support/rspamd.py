@@ -31,25 +31,32 @@ class Rspamd:
         self,
         settings: Mapping[str, Any] | None = None,
         edit: Callable[[str], str] = lambda text: text,
+        *,
+        learn: Path | None = None,
     ) -> None:
+        """`learn` is the path of the socket for what is to be learnt, in a folder that anybody may
+        write to."""
         self.settings = schema.from_json({"content.ask_lists": False, **(settings or {})})
         (self.port,) = free_ports(1)
         self.address = f"127.0.0.1:{self.port}"
         self.dns = DnsServer({})  # nobody has any record
         self._edit = edit
+        self._learn = learn
         self._process: subprocess.Popen[bytes] | None = None
         TABLES.mkdir(exist_ok=True)
         TABLES.chmod(0o777)
 
     def text(self) -> str:
-        return self._edit(
-            rspamd.configuration(
-                self.settings,
-                state=TABLES,
-                resolver=f"127.0.0.1:{self.dns.port}",
-                listen=self.address,
-            )
+        text = rspamd.configuration(
+            self.settings,
+            state=TABLES,
+            resolver=f"127.0.0.1:{self.dns.port}",
+            listen=self.address,
+            learn=f"{self._learn} mode=0666" if self._learn else "",
         )
+        if self._learn:  # what is learnt here is not for later runs
+            text = text.replace(f'path = "{TABLES}/', f'path = "{self._learn.parent}/')
+        return self._edit(text)
 
     def __enter__(self) -> Self:
         self.dns.__enter__()

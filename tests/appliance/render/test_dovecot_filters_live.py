@@ -4,14 +4,18 @@ file letters, answer in the holidays, forward, and bring spam to the junk folder
 from __future__ import annotations
 
 import email
+import imaplib
+import json
 import smtplib
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from appliance.policy.verdict import Port
+from appliance.render import rspamd
 from tests.support.dovecot_tree import DovecotTree
-from tests.support.mail_readers import LETTER, PASSWORD, imap, letters, person, trusting
+from tests.support.mail_readers import LETTER, PASSWORD, deliver, imap, letters, person, trusting
 from tests.support.manage_sieve import ManageSieve
 from tests.support.relay_box import RelayBox
 from tests.support.rspamd import Rspamd
@@ -42,8 +46,8 @@ def sink() -> Iterator[SmtpSink]:
 
 
 @pytest.fixture(scope="module")
-def spam_filter() -> Iterator[Rspamd]:
-    with Rspamd() as running:
+def spam_filter(dovecot: DovecotTree) -> Iterator[Rspamd]:
+    with Rspamd(learn=dovecot.learn_socket) as running:
         yield running
 
 
@@ -180,3 +184,83 @@ def test_a_stranger_cannot_have_a_letter_filed_as_junk(box: RelayBox, dovecot: D
     send(box, "dora@example.com", b"X-Spam-Action: junk\r\n" + LETTER)
     wait_until(lambda: len(letters(client)) == before + 1, what="the letter")
     assert letters(client, "Junk") == []
+
+
+def learnt(dovecot: DovecotTree) -> tuple[int, int]:
+    """How many letters the spam filter has learnt as good ones and as spam."""
+    told = json.loads(ask(dovecot, "GET /stat"))["statfiles"]
+    revisions = {one["symbol"]: one["revision"] for one in told}
+    return revisions["BAYES_HAM"], revisions["BAYES_SPAM"]
+
+
+def ask(dovecot: DovecotTree, what: str, body: bytes = b"") -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(str(dovecot.learn_socket))
+        head = f"{what} HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+        sock.sendall(head.encode() + body)
+        return sock.makefile("rb").read().partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("login", "junk", "trash"),
+    [
+        ("anna", "Junk", "Trash"),
+        ("berta", "Spam", "Papierkorb"),
+    ],
+)
+def test_what_is_moved_to_junk_and_out_of_it_is_learnt(
+    spam_filter: Rspamd, dovecot: DovecotTree, login: str, junk: str, trash: str
+) -> None:
+    words = b" ".join(b"%s%d" % (login.encode(), number) for number in range(40))
+    put_filter(dovecot, login, "keep;")
+    deliver(dovecot, f"{login}@example.com", LETTER + words + b"\r\n")
+    client = imap(dovecot, login)
+    ham, spam = learnt(dovecot)
+    client.select("INBOX")
+    move(client, client.search(None, "BODY", f"{login}7")[1][0].decode(), junk)
+    assert learnt(dovecot) == (ham, spam + 1)
+    client.select(junk)
+    mine = client.search(None, "BODY", f"{login}7")[1][0].decode()
+    client.copy(mine, trash)  # spam that is thrown away is no good letter
+    assert learnt(dovecot) == (ham, spam + 1)
+    move(client, mine, "INBOX")
+    assert learnt(dovecot)[0] == ham + 1
+    assert not [
+        line for line in dovecot.log().splitlines() if line.startswith("imap") and "Error" in line
+    ]
+
+
+def test_without_a_spam_filter_letters_are_moved_all_the_same(
+    spam_filter: Rspamd, dovecot: DovecotTree
+) -> None:
+    deliver(dovecot, "carl@example.com", LETTER)
+    away = dovecot.learn_socket.rename(dovecot.folder / "gone.sock")
+    client = imap(dovecot, "carl")
+    client.select("INBOX")
+    move(client, "1", "Junk")
+    away.rename(dovecot.learn_socket)
+    assert len(letters(client, "Junk")) == 1
+
+
+def move(client: imaplib.IMAP4, numbers: str, folder: str) -> None:
+    """RFC 6851, as programs do it; imaplib has no word for it."""
+    assert client._simple_command("MOVE", numbers, folder)[0] == "OK"  # type: ignore[attr-defined]
+
+
+def test_after_some_letters_of_either_kind_the_words_count(
+    spam_filter: Rspamd, dovecot: DovecotTree
+) -> None:
+    def letter(kind: str, number: int) -> bytes:
+        words = " ".join(f"{kind}{(number + step) % 50}" for step in range(40))
+        return f"Subject: {kind}\r\n\r\n{words} {number}\r\n".encode()
+
+    for number in range(rspamd.LEAST_LEARNT):
+        for kind in ("spam", "ham"):
+            ask(dovecot, f"POST /learn{kind}", letter(kind, number))
+
+    def symbols(kind: str) -> set[str]:
+        return set(json.loads(ask(dovecot, "POST /checkv2", letter(kind, 44)))["symbols"])
+
+    assert "BAYES_SPAM" in symbols("spam")
+    assert "BAYES_HAM" in symbols("ham")

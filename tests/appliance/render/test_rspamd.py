@@ -40,6 +40,14 @@ def test_a_scanner_elsewhere_needs_none_here(tmp_path: Path) -> None:
     assert rspamd.scanner(settings, facts) == "10.0.0.9:11333"
 
 
+def test_it_learns_where_mailboxes_are_kept(tmp_path: Path) -> None:
+    facts = replace(facts_of(tmp_path), dev=False, memory_bytes=4 * GIB, claimed=True)
+    for kept in (False, True):
+        settings = schema.from_json({"mailboxes.enabled": kept})
+        text = rspamd.render(settings, facts)[rspamd.FILE].decode()
+        assert ("learn.sock mode=0660 group=pp-mail" in text) is kept
+
+
 @pytest.mark.full
 @pytest.mark.skipif(shutil.which("rspamadm") is None, reason="rspamd is not installed")
 @pytest.mark.parametrize(
@@ -50,7 +58,9 @@ def test_a_scanner_elsewhere_needs_none_here(tmp_path: Path) -> None:
 def test_rspamd_takes_the_configuration(tmp_path: Path, names: dict[str, Any]) -> None:
     file = tmp_path / rspamd.FILE
     settings = schema.from_json(names)
-    file.write_text(rspamd.configuration(settings, state=tmp_path, resolver="127.0.0.1:53"))
+    learn = f"{tmp_path}/learn.sock mode=0660"
+    text = rspamd.configuration(settings, state=tmp_path, resolver="127.0.0.1:53", learn=learn)
+    file.write_text(text)
     done = subprocess.run(
         ["rspamadm", "configtest", "-c", str(file)], capture_output=True, timeout=60, check=False
     )
