@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.accounts import table as account_table
+from appliance.base.finding import Refused, Unreachable
 from appliance.cli.context import Context, read_password, table, text_of
 
 MIB = 1024 * 1024
@@ -19,6 +20,21 @@ def list_(context: Context, args: argparse.Namespace) -> None:
         context.steward("account.list"),
         lambda found: table([[_cell(user[head]) for head in heads] for user in found], heads),
     )
+
+
+def show(context: Context, args: argparse.Namespace) -> None:
+    """One account with its addresses and limits, and when it signed in last by each way."""
+    found = [user for user in context.steward("account.list") if user["login"] == args.login]
+    if not found:
+        raise Refused.because(
+            "account.login", f"There is no account {args.login}.", "Look at: pennypost account list"
+        )
+    try:
+        seen = context.relay("accounts.seen", {"login": args.login})
+    except Unreachable:  # all else is known without it
+        context.note("The relay does not run, so the last log-ins cannot be told.")
+        seen = []
+    context.show({**found[0], "last_log_ins": seen}, _as_one)
 
 
 def add(context: Context, args: argparse.Namespace) -> None:
@@ -130,6 +146,24 @@ def _limits(args: argparse.Namespace) -> dict[str, Any]:
 def _password() -> str:
     """An empty line is no wish for a made one: that is `--generate`."""
     return read_password() or " "
+
+
+def _as_one(user: Mapping[str, Any]) -> str:
+    size = user["quota_bytes"] // MIB
+    lines = [
+        ("login", user["login"]),
+        ("name", user["name"]),
+        ("may sign in", _cell(user["enabled"])),
+        ("addresses", _cell(user["addresses"])),
+        ("aliases", _cell(user["aliases"])),
+        ("mailbox size", f"{size} MB" if size else "as for all"),
+        ("app passwords", _cell([one["label"] for one in user["app_passwords"]])),
+        *(
+            (f"last by {one['way'].upper()}", f"{one['at'][:19].replace('T', ' ')} {one['client']}")
+            for one in user["last_log_ins"]
+        ),
+    ]
+    return "\n".join(f"{name:14} {value}".rstrip() for name, value in lines)
 
 
 def _as_made(user: Mapping[str, Any]) -> str:

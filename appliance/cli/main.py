@@ -225,6 +225,8 @@ def _people(verbs: Verbs) -> None:
 
 def _accounts(verbs: Verbs) -> None:
     verbs.verb("list", accounts.list_, "all accounts")
+    show = verbs.verb("show", accounts.show, "one, and when it signed in last")
+    show.add_argument("login")
     add = verbs.verb("add", accounts.add, "make one; password from standard input")
     edit = verbs.verb("edit", accounts.edit, "change name, language or limits")
     add.add_argument("--name", default="", help="the person's full name")

@@ -42,6 +42,7 @@ class Judgement:
         return out
 
 
+_FULL, _FULL_FOR_GOOD = "4.2.2", "5.2.2"
 _STATES = {Kind.FAILED: State.BOUNCED, Kind.DELAYED: State.DEFERRED}
 
 
@@ -109,7 +110,9 @@ def _state(result: Result, next_at: datetime | None) -> State:
 def _fate(entry: QueuedRecipient, state: State, result: Result, say: str, host: str) -> Fate:
     status = result.status or "4.0.0"
     if state is State.BOUNCED and status.startswith("4"):
-        status = "5.4.7" if not result.permanent else "5" + status[1:]  # RFC 3463: expired
+        # RFC 3463 §3.3 and §3.5: that it is full says more than that it took too long.
+        expired = _FULL_FOR_GOOD if status == _FULL else "5.4.7"
+        status = expired if not result.permanent else "5" + status[1:]
     told = f"{say} {next_step(say)}" if state is State.BOUNCED else say
     return Fate(entry.recipient, status, told.rstrip(), result.reply, host if result.reply else "")
 

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,8 +59,10 @@ class DovecotTree:
         settings: Mapping[str, Any] | None = None,
         *,
         policy: str = "",
+        edit: Callable[[str], str] = lambda text: text,
     ) -> None:
-        """`certificate` and its key are copied in."""
+        """`certificate` and its key are copied in. `edit` is what a test does to the
+        configuration before Dovecot reads it."""
         try:
             self.tree = make()
         except RuntimeError as error:
@@ -108,7 +110,7 @@ class DovecotTree:
             relay=self.inside / "relay.sock",
             learn=self.inside / "learn/learn.sock",
         )
-        text = dovecot.configuration(self.settings, where)
+        text = edit(dovecot.configuration(self.settings, where))
         (self.folder / dovecot.FILE).write_text(text)
         for name, text in dovecot.beside(where).items():
             (self.folder / name).write_text(text)

@@ -19,6 +19,7 @@ from appliance.relay.login_policy import LoginPolicy
 from tests.support.dovecot_tree import DovecotTree
 from tests.support.mail_readers import LETTER, PASSWORD, deliver, imap, letters, trusting
 from tests.support.mail_readers import person as user
+from tests.support.manage_sieve import ManageSieve
 from tests.support.relay_box import RelayBox
 from tests.support.tls import self_signed
 from tests.support.wait import wait_until
@@ -221,6 +222,17 @@ def test_wrong_passwords_at_the_mailboxes_count_with_those_at_the_relay(
         imap(asking, "anna")
         wait_until(lambda: sign_in.log_ins.of("anna"), what="the last log-in")  # type: ignore[union-attr]
         assert sign_in.log_ins.of("anna")[0].way == "imap"
+        pop = poplib.POP3_SSL("127.0.0.1", asking.ports.pop3s, context=trusting())
+        pop.user("anna")
+        pop.pass_(PASSWORD)
+        with ManageSieve(asking.ports.sieve) as filters:
+            filters.start_tls(trusting())
+            filters.sign_in("anna", PASSWORD)
+        ways = {"imap", "pop3", "sieve"}
+        wait_until(
+            lambda: {one.way for one in sign_in.log_ins.of("anna")} == ways,  # type: ignore[union-attr]
+            what="the last log-in by each way",
+        )
         for _ in range(FREE_FAILURES):
             assert sign_in.throttle.try_now("berta", "127.0.0.1") == 0
         with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
