@@ -1,6 +1,7 @@
 """The mailboxes' folders on the mailbox disk: what becomes of those of former accounts.
 
     MAIL/homes/LOGIN     a mailbox (Dovecot's, owned by one system user)
+    MAIL/import/NAME     mail that somebody brings along, put there by hand
     MAIL/removed/N       what was that of a former account; N is the number of its removal
 
 Whoever owns the mailboxes may have put any file or link in there, so links are never followed:
@@ -18,7 +19,7 @@ from pathlib import Path
 from appliance.accounts.removals import Fate, Removal, Removals
 from appliance.base.files import fsync_directory
 
-HOMES, REMOVED = "homes", "removed"
+HOMES, REMOVED, IMPORT = "homes", "removed", "import"
 MAILDIR = "Maildir"
 INBOX_PARTS = ("cur", "new", "tmp")
 
@@ -40,6 +41,9 @@ class Homes:
                 if self._owner:
                     shutil.chown(path, self._owner, self._owner)
                 fsync_directory(self._mail)
+        if not (self._mail / IMPORT).is_dir():  # Dovecot reads in it, but does not look around
+            (self._mail / IMPORT).mkdir(mode=0o711)
+            fsync_directory(self._mail)
 
     def carry_out(self, removals: Removals, now: datetime) -> None:
         """Do what is due of all wishes."""

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from appliance.accounts import table as account_table
@@ -10,6 +11,7 @@ from appliance.base.finding import Refused, Unreachable
 from appliance.cli.context import Context, read_password, table, text_of
 
 MIB = 1024 * 1024
+IMPORT_FOLDER = Path("/srv/mail/import")
 _MADE = ("login", "password")
 
 
@@ -106,6 +108,24 @@ def sync(context: Context, args: argparse.Namespace) -> None:
 def tidy(context: Context, args: argparse.Namespace) -> None:
     """Remove what has lain in trash and junk for long enough; done every night."""
     context.show(context.steward("mailboxes.tidy"), lambda answer: str(answer))
+
+
+def import_mail(context: Context, args: argparse.Namespace) -> None:
+    """Mail that lies in /srv/mail/import comes into an account's mailbox; twice changes nothing."""
+    path = args.path if args.path.is_absolute() else Path.cwd() / args.path
+    if path.parent != IMPORT_FOLDER:
+        raise Refused.because(
+            "import.path",
+            f"{path} does not lie in {IMPORT_FOLDER}.",
+            f"Copy it there first; it can be deleted afterwards: cp -r {path} {IMPORT_FOLDER}/",
+        )
+    asked = {"login": args.login, "name": path.name}
+    context.show(
+        context.steward("mailboxes.import", asked),
+        lambda answer: (
+            f"{answer['imported']} letters came in; {answer['known']} had come in before."
+        ),
+    )
 
 
 def edit(context: Context, args: argparse.Namespace) -> None:

@@ -15,21 +15,24 @@ from typing import Any
 
 from appliance.accounts.homes import Homes
 from appliance.accounts.removals import Removals
-from appliance.accounts.users import User, read_users
+from appliance.accounts.users import User, login_name, read_users
 from appliance.base import control
 from appliance.base.clock import Clock
 from appliance.base.files import replace_file
-from appliance.base.finding import PennypostError
+from appliance.base.finding import PennypostError, Refused
 from appliance.base.run import run
 from appliance.render import dovecot, dovecot_users, mailbox_folders
 from appliance.render.apply import Progress
 from appliance.render.facts import Place
 from appliance.settings.schema import Settings
 from appliance.steward.action import Action, Who
+from appliance.steward.arguments import Argument, short_text
+from appliance.steward.mail_import import MailImport, by_doveadm
 
 DOVEADM = "/usr/bin/doveadm"
 SERVER = "/run/dovecot/doveadm-server"
 TELL_SECONDS, KICK_SECONDS, EXPUNGE_SECONDS = 15.0, 15.0, 1800.0
+IMPORT_SECONDS = 600.0  # for one lot of letters
 MAIL_DISK = "maildisk.json"
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,11 @@ class MailboxActions:
         self._clock = clock
         self._folder = place.run / "mailboxes"
         self._homes = Homes(place.mail_root, None if place.dev else dovecot.MAIL_USER)
+        self._import = MailImport(
+            place.mail_root,
+            by_doveadm(self._ask_dovecot),
+            None if place.dev else dovecot.MAIL_USER,
+        )
         self._mark = self._folder / "ready"  # the steward ends when idle and forgets
         self.removals = Removals(users)
 
@@ -54,6 +62,15 @@ class MailboxActions:
         return {
             "mailboxes.sync": Action(do=self.sync_now, changes=True),
             "mailboxes.tidy": Action(do=self.tidy, changes=True),
+            "mailboxes.import": Action(
+                do=self.import_mail,
+                arguments={
+                    "login": Argument(short_text(100)),
+                    "name": Argument(short_text(200)),
+                },
+                who=Who.ROOT,
+                changes=True,
+            ),
         }
 
     def sync_now(self, progress: Progress, who: Who) -> Any:
@@ -92,6 +109,24 @@ class MailboxActions:
                     if days:
                         self._expunge(language, name, days)
         return {"ready": True}
+
+    def import_mail(self, progress: Progress, who: Who, *, login: str, name: str) -> Any:
+        """Bring mail that lies in MAIL/import into an account's mailbox."""
+        if not self.sync() or not self._settings().mailboxes.enabled:
+            raise Refused.because(
+                "import.shut", "The mailboxes are shut.", "Look at: pennypost disk status"
+            )
+        wanted = login_name(login)
+        users = {user.login: user for user in read_users(self._users)}
+        if wanted not in users:
+            raise Refused.because("import.login", f"There is no account {wanted}.")
+        language = users[wanted].language or self._settings().box.language
+        return self._import.run(
+            progress,
+            login=wanted,
+            name=name,
+            named=lambda use: mailbox_folders.folder_name(use, language),
+        )
 
     def _settle(self) -> None:
         """What could not be done while the disk was away. Mail goes on if it cannot be done."""
@@ -133,6 +168,13 @@ class MailboxActions:
         people = str(self._folder / f"speak-{language}")
         words = ("mailbox", folder, "savedbefore", f"{days}d")
         self._doveadm(("expunge", "-S", SERVER, "-F", people, *words), EXPUNGE_SECONDS)
+
+    def _ask_dovecot(self, words: tuple[str, ...]) -> None:
+        """Have Dovecot's own helper do it, which may read and write the mail."""
+        config = str(self._place.run / "rendered" / dovecot.FILE)
+        verb, *rest = words
+        argv = (DOVEADM, "-c", config, verb, "-S", SERVER, *rest)
+        run(argv, timeout_seconds=IMPORT_SECONDS)
 
     def _doveadm(self, words: tuple[str, ...], seconds: float) -> None:
         config = self._place.run / "rendered" / dovecot.FILE

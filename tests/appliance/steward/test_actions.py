@@ -69,6 +69,7 @@ VERBS = {
     "account.import",
     "mailboxes.sync",
     "mailboxes.tidy",
+    "mailboxes.import",
 }
 
 
