@@ -1,7 +1,7 @@
 """`mailboxes.*`: what Dovecot knows of people, and the mail of those who are gone.
 
-After each change of an account, and whenever the mailbox disk comes or goes (a path unit looks at
-RUN/maildisk.json), the files in RUN/mailboxes are written anew. Without the disk they say “come
+After each change of an account, and whenever the mailbox disk comes or goes (its daemon
+says so), the files in RUN/mailboxes are written anew. Without the disk they say “come
 again later”, and who is connected is put out.
 """
 

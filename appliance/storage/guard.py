@@ -41,6 +41,7 @@ class Guard:
         point: Path,
         stop_mailboxes: Callable[[], None],
         start_mailboxes: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._book = book
         self._hands = hands
@@ -50,6 +51,7 @@ class Guard:
         self._point = point
         self._stop_mailboxes = stop_mailboxes
         self._start_mailboxes = start_mailboxes
+        self._on_change = on_change  # the state has another word; RUN/maildisk.json says it
         self._prober = Prober()
         self._retry_at, self._pause = 0.0, FIRST_RETRY_SECONDS
         self._mounted_at = 0.0
@@ -240,10 +242,12 @@ class Guard:
             note=self.note,
         )
         if content != self._written:
-            if self._written.get("state") != content["state"]:
-                _log.info("the mailbox disk is %s: %s", content["state"], verdict.say)
+            is_other = self._written.get("state") != content["state"]
             maildisk.write(self._run, content)
             self._written = content
+            if is_other:
+                _log.info("the mailbox disk is %s: %s", content["state"], verdict.say)
+                self._on_change()
         return verdict
 
     def _shown(self, disk: Disk) -> Mapping[str, Any]:

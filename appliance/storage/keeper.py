@@ -27,6 +27,7 @@ from hw.model import Disk, Health
 
 SYSTEMCTL = "/usr/bin/systemctl"
 UNIT_SECONDS = 120.0
+OPENER = "pennypost-mailboxes.service"  # tells the steward, who tells Dovecot
 HEARTBEAT_SECONDS = 5.0
 HEALTH_SECONDS = 1800.0
 # While one of these is at work, nobody but the job mounts or unmounts.
@@ -71,6 +72,7 @@ class Keeper:
             point=point,
             stop_mailboxes=self._stop_mailboxes,
             start_mailboxes=self._start_mailboxes,
+            on_change=self._open_or_shut,
         )
         self._busy = threading.Lock()
         self._cancelled = threading.Event()
@@ -218,6 +220,10 @@ class Keeper:
 
     def _start_mailboxes(self) -> None:
         self._systemctl("--no-block", "start", MAILBOXES)
+
+    def _open_or_shut(self) -> None:
+        # One that runs already may have read the last state: it is to begin again.
+        self._systemctl("--no-block", "restart", OPENER)
 
     def _systemctl(self, *arguments: str) -> None:
         if not self._units:

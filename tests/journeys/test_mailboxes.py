@@ -155,6 +155,14 @@ def test_a_letter_comes_in_is_read_and_one_goes_out_and_a_cut_keeps_it(
     assert box.failed_units() == []
 
 
+def pull_sata(box: Box) -> Callable[[], None]:
+    """Take the controller away, with the disk on it; what puts it back."""
+    name = box.root("lsblk -dno NAME,TRAN | awk '$2 == \"sata\" {print $1}'")
+    place = box.root(f"readlink -f /sys/block/{name}/device").split("/ata")[0]
+    box.root(f"echo 1 >{place}/remove")
+    return lambda: box.root("echo 1 >/sys/bus/pci/rescan") and None
+
+
 def pull_sas(box: Box) -> Callable[[], None]:
     """Pull the disk; no event tells the box so."""
     name = box.root("lsblk -dno NAME,SERIAL,TRAN | awk '$3 == \"sas\" {print $1}'")
@@ -172,15 +180,16 @@ def pull_sas(box: Box) -> Callable[[], None]:
     return back
 
 
+@pytest.mark.parametrize(("bay", "pull"), [(SATA, pull_sata), (SAS, pull_sas)])
 def test_a_pulled_disk_is_told_mail_waits_and_it_is_drawn_when_the_disk_is_back(
-    ready_box: Box,
+    ready_box: Box, bay: Bay, pull: Callable[[Box], Callable[[], None]]
 ) -> None:
-    box, bay = ready_box, SAS
+    box = ready_box
     password = with_mailboxes(box, bay)
     post(box)
     wait_for_letters(box, password, 1)
     start = time.monotonic()
-    put_back = pull_sas(box)
+    put_back = pull(box)
     becomes(box, "missing", timeout_seconds=60)
     told = time.monotonic() - start
     print(f"{bay.kind}: told {told:.1f} s after the pull")

@@ -62,7 +62,7 @@ class Bay:
         node, facts = f"bay{number}", f"serial={self.serial}"
         blockdev = (
             f"driver=raw,node-name={node},discard=unmap,"
-            f"file.driver=file,file.filename={file},file.node-name={node}-file"
+            f"file.driver=file,file.filename={file},file.node-name={node}-file,file.locking=off"
         )
         report = "rerror=report,werror=report"
         name = f"drive={node},id={node}-disk,{facts}"
@@ -175,7 +175,13 @@ class Machine:
                 what="the machine thawed",
                 every_seconds=0.05,
             )
-            self.qmp.command("cont")
+            # Now and then QEMU cannot lock a file again the moment it woke.
+            wait_until(
+                lambda: self.qmp.command("cont") is not None,
+                what="the machine running",
+                timeout_seconds=10,
+                ignore=(QmpError,),
+            )
         self.ports = _forwarded(self.qmp.monitor("info usernet"))
         return self
 
