@@ -80,7 +80,7 @@ def root() -> Path:
     return ROOT
 
 
-_MISSING_TOOL = re.compile(r"not installed|not on this machine|needs sfdisk|lacking:")
+_MISSING_TOOL = re.compile(r"not installed|not on this machine|needs sfdisk|needs qemu|lacking:")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-BUSY_SECONDS = 15
+from appliance.base.database import BUSY_SECONDS, transaction
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS account (
     login TEXT PRIMARY KEY, name TEXT NOT NULL, password_hash TEXT NOT NULL,
@@ -62,13 +63,8 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=DELETE")
         db.execute("PRAGMA synchronous=EXTRA")  # FULL, and the journal's removal is flushed
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
 
 
 def select(path: Path, sql: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:

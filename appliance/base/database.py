@@ -11,6 +11,18 @@ from pathlib import Path
 BUSY_SECONDS = 15
 
 
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All of the block or nothing of it, and nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 class Database:
     """One SQLite file in a folder that only its owner can enter, safe to share between threads.
 
@@ -43,11 +55,5 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write alone: of many at once exactly one is inside at a time."""
-        db = self.read()
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self.read()) as db:
             yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")

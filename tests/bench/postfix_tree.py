@@ -10,7 +10,7 @@ from tests.support import trixie_tree
 
 def make() -> Path:
     """The tree's folder. Raises RuntimeError when it cannot be made here."""
-    return trixie_tree.make("bench-postfix", ("postfix",), proof="usr/sbin/postfix")
+    return trixie_tree.make("bench-postfix", ("postfix",))
 
 
 def version(tree: Path) -> str:

@@ -18,7 +18,6 @@ import socketserver
 import struct
 import threading
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 import dns.flags
@@ -69,12 +68,7 @@ class DnsServer:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for server in (self._udp, self._tcp):
             server.shutdown()
             server.server_close()

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -155,12 +154,7 @@ class Dovecot:
         wait_until(self._greets, what="Dovecot's LMTP", timeout_seconds=30)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(30)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -6,7 +6,6 @@ import base64
 import re
 import socket
 import ssl
-from types import TracebackType
 from typing import Self
 
 
@@ -55,11 +54,6 @@ class ManageSieve:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._answers.close()
         self._sock.close()

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from appliance.dns.live import LiveResolver
@@ -135,12 +134,7 @@ class SignedZones:
         command = ["unbound", "-d", "-p", "-c", str(file)]
         self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.terminate()
             process.wait(20)

@@ -19,7 +19,6 @@ import ssl
 import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.support.wait import wait_until
@@ -89,12 +88,7 @@ class SmtpSink:
         self.come_up()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.go_down()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)

@@ -6,7 +6,6 @@ import socketserver
 import struct
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 _FROM_1900_TO_1970_SECONDS = 2_208_988_800
@@ -39,12 +38,7 @@ class TimeServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 

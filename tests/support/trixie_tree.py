@@ -17,13 +17,14 @@ from image import mirror, tools
 CACHE = Path("build/cache").resolve()
 
 
-def make(name: str, packages: Sequence[str], *, proof: str) -> Path:
-    """The folder of the tree `name` with `packages`; `proof` is a file that a whole one has.
+def make(name: str, packages: Sequence[str]) -> Path:
+    """The folder of the tree `name` with `packages`, made anew when they are others.
 
     Raises RuntimeError when it cannot be made here.
     """
     tree = CACHE / name
-    if (tree / proof).exists():
+    stamp, wanted = tree / "etc/packages-asked-for", "\n".join(packages)
+    if stamp.exists() and stamp.read_text() == wanted:
         return tree
     if os.geteuid() != 0:
         raise RuntimeError(f"the tree {name} needs root to be made and used")
@@ -41,6 +42,7 @@ def make(name: str, packages: Sequence[str], *, proof: str) -> Path:
     if done.returncode:
         shutil.rmtree(part, ignore_errors=True)
         raise RuntimeError(done.stderr.decode(errors="replace")[-400:])
+    (part / stamp.relative_to(tree)).write_text(wanted)
     shutil.rmtree(tree, ignore_errors=True)
     part.rename(tree)
     return tree
