@@ -117,7 +117,7 @@ def configuration(settings: Settings, where: Where, *, memory_bytes: int = 0) ->
     return "\n".join(
         (
             _global(settings, where),
-            _protocols(ports),
+            _PROTOCOLS,
             _services(settings, ports, where, sessions(memory_bytes)),
             _users(where),
             _folders(settings),
@@ -163,17 +163,6 @@ def _global(settings: Settings, where: Where) -> str:
         fts="  fts = yes\n  fts_flatcurve = yes\n" if settings.mailboxes.full_text_search else "",
         policy=_POLICY.format(policy=where.policy) if where.policy else "",
     )
-
-
-def _protocols(ports: Ports) -> str:
-    on = {
-        "imap": ports.imap or ports.imaps,
-        "pop3": ports.pop3 or ports.pop3s,
-        "lmtp": True,
-        "sieve": ports.sieve,
-    }
-    lines = "".join(f"  {name} = {'yes' if is_on else 'no'}\n" for name, is_on in on.items())
-    return f"protocols {{\n{lines}}}\n" + _PROTOCOLS
 
 
 def _services(settings: Settings, ports: Ports, where: Where, most: int) -> str:
@@ -269,7 +258,15 @@ auth_policy_request_attributes {{
 }}
 """
 
+# All of them always: on a reload Dovecot does not make the folders that a protocol's log-in
+# processes need, so one switched on later would be dead. The ports say who is let in.
 _PROTOCOLS = """\
+protocols {
+  imap = yes
+  pop3 = yes
+  lmtp = yes
+  sieve = yes
+}
 protocol imap {
   mail_plugins {
     imap_quota = yes

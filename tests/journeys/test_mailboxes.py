@@ -17,6 +17,7 @@ import pytest
 from tests.journeys.conftest import SAS, SATA
 from tests.support.box import Box
 from tests.support.machine import Bay
+from tests.support.manage_sieve import ManageSieve
 from tests.support.smtp_sink import SmtpSink
 from tests.support.wait import wait_until
 
@@ -152,6 +153,56 @@ def test_a_letter_comes_in_is_read_and_one_goes_out_and_a_cut_keeps_it(
     box.wait_for_smtp()
     becomes(box, "ready", timeout_seconds=240)
     assert wait_for_letters(box, password, 1) == [letter]
+    assert box.failed_units() == []
+
+
+FILTER = """require ["vacation", "copy"];
+redirect :copy "office@example.com";
+vacation :days 1 "I am away.";
+"""
+# What rspamd says it has learnt of spam; the socket is for root and the mailboxes.
+LEARNT = """
+import json, socket
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect("/run/rspamd/learn.sock")
+    sock.sendall(b"GET /stat HTTP/1.0\\r\\n\\r\\n")
+    told = json.loads(sock.makefile("rb").read().partition(b"\\r\\n\\r\\n")[2])
+print({one["symbol"]: one["revision"] for one in told["statfiles"]}["BAYES_SPAM"])
+"""
+
+
+def test_a_filter_answers_and_forwards_and_what_is_moved_to_junk_is_learnt(
+    ready_box: Box, next_hop: SmtpSink
+) -> None:
+    box = ready_box
+    password = with_mailboxes(box, SATA)
+    # Filters may be changed from trusted networks only.
+    box.root("pennypost settings set mailboxes.managesieve=true relay.trusted_networks=10.0.2.0/24")
+    with wait_until(
+        lambda: ManageSieve(box.port(4190)),
+        what="ManageSieve",
+        ignore=(OSError, AssertionError),
+    ) as filters:
+        filters.start_tls(unchecked())
+        filters.sign_in("anna", password)
+        filters.put("away", FILTER)
+    with box.smtp() as stranger:
+        answer = stranger.send_message("carl@example.com", ["anna@office.example"], LETTER)
+        assert answer.code == 250, answer
+    wait_for_letters(box, password, 1)
+    next_hop.wait_for_messages(2)  # both go to the office's server
+    to = {recipient for message in next_hop.messages for recipient in message.recipients}
+    assert to == {"office@example.com", "carl@example.com"}
+    before = int(box.root(f"python3 -c '{LEARNT}'"))
+    client = imap(box, password)
+    client.select("INBOX")
+    client._simple_command("MOVE", "1", "Junk")
+    client.logout()
+    wait_until(
+        lambda: int(box.root(f"python3 -c '{LEARNT}'")) > before,
+        what="the letter learnt",
+        timeout_seconds=60,
+    )
     assert box.failed_units() == []
 
 
