@@ -10,8 +10,9 @@ enough for a house. They count from `LEAST_LEARNT` letters of either kind on; si
 ever has to move that many good letters out of junk, good ones that score low are learnt as they
 pass, never more than spam (`check_balance`).
 
-Hyperscan's compiled tables are kept on the data partition: made anew they take ten seconds of
-a PC's time.
+Hyperscan's compiled tables are kept on the data partition. A process that had to make them
+(a minute and more on a small board) keeps up to 90 MB for it, so `pennypost-spam-tables.service`
+starts the filter again after that.
 
 Nothing is fetched: the modules whose stock configuration names maps on public servers (mid,
 mime_types, phishing, rbl) get one of ours, with the package's own copies of the maps, and their

@@ -117,6 +117,7 @@ def test_the_daemons_have_own_users_and_no_capabilities(name: str) -> None:
 def test_only_the_steward_and_what_runs_at_boot_is_root() -> None:
     as_root = {unit.name for unit in OURS if unit.suffix == ".service" and not values(unit, "User")}
     assert as_root == UNCONFINED | {
+        "pennypost-spam-tables.service",
         "pennypost-steward.service",
         "pennypost-bays.service",
         "pennypost-disk-test@.service",
