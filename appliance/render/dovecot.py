@@ -59,7 +59,7 @@ class Where:
     log: str = "/dev/stderr"
     policy: str = ""  # host:port of who counts wrong passwords
     relay: Path = Path("/run/pennypost/mailboxes.sock")  # takes what filters send
-    learn: Path = Path("/run/rspamd/learn.sock")  # what is moved to junk and out of it
+    learn: Path = Path("/run/pennypost-learn/learn.sock")  # what is moved to junk and out of it
 
 
 def is_on(settings: Settings, facts: Facts) -> bool:

@@ -32,7 +32,7 @@ SWITCH = "rspamd.on"
 LEAST_MEMORY_BYTES = 900 * 1024 * 1024  # a board of 1 GB tells less than that
 STATE_FOLDER = "rspamd"
 OWN_ADDRESS = f"127.0.0.1:{SCANNER_PORT}"
-LEARN_SOCKET = Path("/run/rspamd/learn.sock")
+LEARN_SOCKET = Path("/run/pennypost-learn/learn.sock")
 LEAST_LEARNT = 30
 TASK_SECONDS = 8  # a message's own limit inside rspamd
 # Whose stock configuration is read: these name no public server.
@@ -64,7 +64,7 @@ def render(settings: Settings, facts: Facts) -> dict[str, bytes]:
     """Nothing while it is off."""
     if not is_on(settings, facts):
         return {}
-    learn = f"{LEARN_SOCKET} mode=0660 group={dovecot.MAIL_USER}"
+    learn = f"{LEARN_SOCKET} mode=0666"  # in a folder of the mailboxes' group
     text = configuration(
         settings,
         state=facts.data / STATE_FOLDER,

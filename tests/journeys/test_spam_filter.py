@@ -26,7 +26,8 @@ def test_it_runs_once_the_box_has_an_owner_and_knows_spam(ready_box: Box) -> Non
     assert ready_box.root(active).strip() == "active"
     # Once its tables are compiled, it is started again without what that took.
     settled = (
-        "! systemctl is-active --quiet pennypost-spam-tables.service"
+        '[ "$(systemctl is-active pennypost-spam-tables.service)" = inactive ]'
+        ' && [ -z "$(systemctl list-jobs --no-legend)" ]'
         " && ss -Hltn 'sport = :11333' | wc -l || true"
     )
     wait_until(

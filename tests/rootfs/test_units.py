@@ -134,8 +134,9 @@ def test_the_three_mail_ports_come_under_their_names() -> None:
     assert found["submission"] == "587"
     assert found["submissions"] == "465"
     home = next(unit for unit in OURS if unit.name == "pennypost-relay-mailboxes.socket")
-    assert values(home, "SocketUser") == ["pp-mail"]  # who gets in there may send to anybody
-    assert values(home, "SocketMode") == ["0600"]
+    assert values(home, "SocketGroup") == ["pp-mail"]  # who gets in there may send to anybody
+    assert not [u for u in UNITS if "pp-mail" in " ".join(values(u, "SupplementaryGroups"))]
+    assert values(home, "SocketMode") == ["0660"]
 
 
 def test_links_under_etc_lead_to_rendered_files_that_are_made() -> None:

@@ -45,7 +45,7 @@ def test_it_learns_where_mailboxes_are_kept(tmp_path: Path) -> None:
     for kept in (False, True):
         settings = schema.from_json({"mailboxes.enabled": kept})
         text = rspamd.render(settings, facts)[rspamd.FILE].decode()
-        assert ("learn.sock mode=0660 group=pp-mail" in text) is kept
+        assert ("pennypost-learn/learn.sock mode=0666" in text) is kept
 
 
 @pytest.mark.full
