@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import SAS, SATA
+from tests.journeys.test_spam_filter import wait_for_spam_filter
 from tests.support.box import Box
-from tests.support.console import CommandFailed
 from tests.support.machine import Bay
 from tests.support.manage_sieve import ManageSieve
 from tests.support.smtp_sink import SmtpSink
@@ -171,6 +171,8 @@ FILTER = """require ["vacation", "copy"];
 redirect :copy "office@example.com";
 vacation :days 1 "I am away.";
 """
+# Long enough to be learnt from.
+WORDY = LETTER + b" ".join(b"word%d" % number for number in range(60)) + b"\r\n"
 # What rspamd says it has learnt of spam; the socket is for root and the mailboxes.
 LEARNT = """
 import json, socket
@@ -198,25 +200,20 @@ def test_a_filter_answers_and_forwards_and_what_is_moved_to_junk_is_learnt(
         filters.sign_in("anna", password)
         filters.put("away", FILTER)
     with box.smtp() as stranger:
-        answer = stranger.send_message("carl@example.com", ["anna@office.example"], LETTER)
+        answer = stranger.send_message("carl@example.com", ["anna@office.example"], WORDY)
         assert answer.code == 250, answer
     wait_for_letters(box, password, 1)
     next_hop.wait_for_messages(2)  # both go to the office's server
     to = {recipient for message in next_hop.messages for recipient in message.recipients}
     assert to == {"office@example.com", "carl@example.com"}
-    # The spam filter begins anew with the mailboxes, and may have its tables to compile.
-    before = wait_until(
-        lambda: box.root(f"python3 -c '{LEARNT}'"),
-        what="the spam filter",
-        timeout_seconds=600,
-        ignore=CommandFailed,
-    )
+    wait_for_spam_filter(box)  # it begins anew with the mailboxes
+    before = int(box.root(f"python3 -c '{LEARNT}'"))
     client = imap(box, password)
     client.select("INBOX")
     client._simple_command("MOVE", "1", "Junk")
     client.logout()
     wait_until(
-        lambda: int(box.root(f"python3 -c '{LEARNT}'")) > int(before),
+        lambda: int(box.root(f"python3 -c '{LEARNT}'")) > before,
         what="the letter learnt",
         timeout_seconds=60,
     )
