@@ -55,6 +55,7 @@ UNITS = (
     Unit("resolver", "unbound.service"),
     Unit("spam filter", "rspamd.service"),
     Unit("mailboxes", "dovecot.service"),
+    Unit("disks", "pennypost-disks.service"),
     Unit("firewall", "nftables.service"),
     Unit("time", "systemd-timesyncd.service"),
     Unit("name", "avahi-daemon.service"),

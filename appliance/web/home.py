@@ -29,6 +29,7 @@ DUTIES: Mapping[str, str] = {
     "resolver": N_("Looks up names"),
     "spam filter": N_("Judges mail by its content"),
     "mailboxes": N_("Keeps mail for mail programs (IMAP, POP3)"),
+    "disks": N_("Watches the disks, tells when the mailbox disk is gone"),
     "firewall": N_("Packet filter"),
     "time": N_("Keeps the clock right"),
     "name": N_("Announces pennypost.local"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from appliance.render.programs import ON_A_BOX
+from appliance.steward import services
+from appliance.web.home import DUTIES
 from tests.rootfs.shell import ROOTFS
 
 UNIT_FOLDERS = (ROOTFS / "usr/lib/systemd/system", ROOTFS / "etc/systemd/system")
@@ -90,6 +92,14 @@ def test_what_apply_restarts_are_units_of_the_box() -> None:
     names = {path.name for path in UNITS} | {"ssh.service", "systemd-timesyncd.service"}
     for program in ON_A_BOX:
         assert set(program.units) <= names, program.name
+
+
+def test_home_watches_every_service_that_is_to_run_on() -> None:
+    # The console only shows; the panel ends where there is no button.
+    to_run_on = {path.name for path in UNITS if values(path, "Restart")}
+    watched = {unit.unit for unit in services.UNITS}
+    assert to_run_on - watched == {"pennypost-console.service", "pennypost-panel.service"}
+    assert {unit.name for unit in services.UNITS} == set(DUTIES)
 
 
 def test_each_service_of_ours_says_what_it_may_use() -> None:
