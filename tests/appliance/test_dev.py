@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ENVIRONMENT, CommandLine, free_ports
+from tests.support.checkout import ENVIRONMENT, CommandLine
+from tests.support.ports import free_ports
 from tests.support.smtp_sink import SmtpSink
 from tests.support.wait import wait_until
 

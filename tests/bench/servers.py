@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.dns_server import DnsServer
-from tests.support.relay_process import RelayProcess, _free_port
+from tests.support.relay_process import RelayProcess
 
 PATH = "/usr/sbin:/usr/bin:/bin"
 # Stops only at flushes, so that nothing else is slowed down.
@@ -15,7 +15,6 @@ SLOW = (
     "strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
     "-e", "inject=fsync,fdatasync:delay_enter=5000",
 )  # fmt: skip
-free_port = _free_port
 # smtp-source's sender, so that every check of the policy has something to ask and to find
 ZONES = {
     "src.test": {"MX": ["10 mx.src.test."], "TXT": ['"v=spf1 ip4:127.0.0.0/8 -all"']},

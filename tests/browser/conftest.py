@@ -14,8 +14,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.support.browser import browser as launched
-from tests.support.checkout import ENVIRONMENT, ROOT, free_ports
+from tests.support.checkout import ENVIRONMENT, ROOT
 from tests.support.dns_server import DnsServer
+from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
 AXE_VERSION = "4.14.1"

@@ -13,6 +13,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,7 +109,7 @@ class Dovecot:
         self.folder = Path(tempfile.mkdtemp(prefix="pp-dovecot-"))
         self.folder.chmod(0o755)
         self.socket = str(self.folder / "lmtp")
-        self.port, self.imap_port = _free_port(), _free_port() if imap else 0
+        self.port, self.imap_port = free_port(), free_port() if imap else 0
         self._configure(users)
 
     def _configure(self, users: dict[str, int]) -> None:
@@ -175,10 +176,3 @@ class Dovecot:
                 return sock.recv(100).startswith(b"220 ")
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number: int = sock.getsockname()[1]
-        return number

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -23,6 +22,7 @@ from appliance.render import dovecot
 from appliance.render.dovecot_users import write_files
 from appliance.settings import schema
 from tests.support import trixie_tree
+from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
 PACKAGES = (
@@ -83,7 +83,8 @@ class DovecotTree:
         os.chown(self.mail / "homes", MAIL_ID, MAIL_ID)
         for path, name in zip(certificate, ("certificate.pem", "key.pem"), strict=True):
             shutil.copy(path, self.folder / name)
-        self.ports = dovecot.Ports(**{f.name: _free() for f in dataclasses.fields(dovecot.Ports)})
+        names = [field.name for field in dataclasses.fields(dovecot.Ports)]
+        self.ports = dovecot.Ports(**dict(zip(names, free_ports(len(names)), strict=True)))
         self.settings = schema.from_json(
             {
                 "mail.main_domain": "example.com",
@@ -147,13 +148,8 @@ class DovecotTree:
         wait_until(self._is_up, what="Dovecot 2.4", timeout_seconds=60)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
             print(self.log()[-4000:])
         self._process.terminate()
         self._process.wait(30)
@@ -169,10 +165,3 @@ class DovecotTree:
                 return lmtp.recv(100).startswith(b"220 ")
         except OSError:
             return False
-
-
-def _free() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number: int = sock.getsockname()[1]
-        return number

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port
 from tests.support.relay_box import BASE
 from tests.support.wait import wait_until
 
@@ -46,8 +47,8 @@ class RelayProcess:
         self.code = ROOT  # another folder with `appliance` in it is another version
         self.resolver = resolver  # ADDRESS:PORT
         self.environment = dict(environment or {})
-        self.port = _free_port()
-        self.submissions_port = _free_port()
+        self.port = free_port()
+        self.submissions_port = free_port()
         self._run = folder / "run"
         self._process: subprocess.Popen[bytes] | None = None
         (self._run / "rendered").mkdir(parents=True, exist_ok=True)
@@ -106,10 +107,3 @@ class RelayProcess:
                 return sock.recv(100).startswith(b"220 ")
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number: int = sock.getsockname()[1]
-        return number

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from appliance.render import rspamd
 from appliance.settings import schema
-from tests.support.checkout import free_ports
 from tests.support.dns_server import DnsServer
+from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
 # rspamd's compiled tables take ten seconds to make: kept for later runs on this machine.

@@ -22,7 +22,7 @@ from appliance.dns.resolver import DnsError
 from appliance.render import unbound
 from appliance.settings import schema
 from tests.support.applied_box import facts_of
-from tests.support.checkout import free_ports
+from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
 TOP = "example"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import CommandLine, free_ports, steward
+from tests.support.checkout import CommandLine, steward
+from tests.support.ports import free_ports
 from tests.support.relay_process import RelayProcess
 from tests.support.tls import self_signed
 from tests.support.wait import wait_until

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ENVIRONMENT, CommandLine, StandInRelay, free_ports, steward
+from tests.support.checkout import ENVIRONMENT, CommandLine, StandInRelay, steward
+from tests.support.ports import free_ports
 
 MAIL = ("mail.hostname=mail.example.com", "mail.main_domain=example.com")
 

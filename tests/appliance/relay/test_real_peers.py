@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from appliance.base.control import call
-from tests.support.relay_process import RelayProcess, _free_port
+from tests.support.ports import free_port
+from tests.support.relay_process import RelayProcess
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.full
@@ -29,7 +30,7 @@ def program(name: str) -> str:
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """smtp-sink on a free port, keeping each message in a file."""
-    port, folder = _free_port(), tmp_path / "taken"
+    port, folder = free_port(), tmp_path / "taken"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     tmp_path.chmod(0o755)

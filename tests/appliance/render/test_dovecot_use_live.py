@@ -67,6 +67,21 @@ def test_a_program_that_waits_is_told_of_a_letter_at_once(dovecot: DovecotTree) 
     assert wait_until(client.readline, what="its end").startswith((b"w OK", b"* "))
 
 
+def test_a_program_is_told_of_letters_in_folders_that_it_has_not_open(dovecot: DovecotTree) -> None:
+    """NOTIFY (RFC 5465): a STATUS for the folder, with no command asking for it."""
+    client, other = imap(dovecot, "anna"), imap(dovecot, "anna")
+    client.select("INBOX")
+    events = b"(MessageNew MessageExpunge)"
+    client.send(b"n NOTIFY SET (selected %b) (personal %b)\r\n" % (events, events))
+    while not (line := client.readline()).startswith(b"n "):
+        assert line
+    assert line.startswith(b"n OK")
+    assert other.append("Archive", "", "", LETTER)[0] == "OK"
+    while not (line := client.readline()).startswith(b"* STATUS Archive "):
+        assert line
+    assert b"MESSAGES 1" in line
+
+
 def test_a_program_that_was_away_is_told_only_what_changed(dovecot: DovecotTree) -> None:
     """MOVE (RFC 6851) and QRESYNC (RFC 7162): the letter that went is named, nothing else."""
     for _ in range(3):

@@ -13,8 +13,8 @@ from appliance.dns.resolver import MX, Answer, DnsError, NoSuchName
 from appliance.render import unbound
 from appliance.settings import schema
 from tests.support.applied_box import facts_of
-from tests.support.checkout import free_ports
 from tests.support.dns_server import DnsServer
+from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("unbound") is None, reason="unbound is not installed")
