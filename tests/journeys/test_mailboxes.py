@@ -229,18 +229,14 @@ def pull_sata(box: Box) -> Callable[[], None]:
 
 
 def pull_sas(box: Box) -> Callable[[], None]:
-    """Pull the disk; no event tells the box so."""
-    name = box.root("lsblk -dno NAME,SERIAL,TRAN | awk '$3 == \"sas\" {print $1}'")
-    host = box.root(f"readlink -f /sys/block/{name}").partition("/host")[2].split("/")[0]
+    """Pull the disk; no event tells the box so, nor that it is back: it has to look."""
     box.machine.qmp.command("device_del", id="bay2-disk")
 
     def back() -> None:
-        box.ask(f"echo 1 >/sys/block/{name}/device/delete")
         facts = {"serial": SAS.serial, "wwn": SAS.wwn, "vendor": "PENNY", "product": "LABSAS"}
         box.machine.qmp.command(
             "device_add", driver="scsi-hd", bus="sas2.0", drive="bay2", id="bay2-disk", **facts
         )
-        box.root(f"echo '- - -' >/sys/class/scsi_host/host{host}/scan")
 
     return back
 
