@@ -163,6 +163,18 @@ def test_the_load_sees_a_relay_that_just_ends(tmp_path: Path) -> None:
     assert any(fate.startswith(("dropped", "hung up")) for fate in fates)
 
 
+@pytest.mark.full
+def test_an_order_to_end_is_heard_from_the_first_greeting_on(tmp_path: Path) -> None:
+    held = HeldSocket(tmp_path)
+    try:
+        for _ in range(5):
+            held.start()
+            with SmtpClient("127.0.0.1", held.port):
+                held.stop()  # says whether it ended well
+    finally:
+        held.sock.close()
+
+
 def drip(folder: Path, drain_seconds: int) -> float:
     held = HeldSocket(folder, drain_seconds=drain_seconds)
     held.start()

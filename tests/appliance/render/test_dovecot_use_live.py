@@ -127,6 +127,15 @@ def test_a_word_in_a_letter_is_found_by_the_index(dovecot: DovecotTree) -> None:
     assert client.search(None, "BODY", "apfelmus")[1] == [b""]
 
 
+def send_big(box: RelayBox) -> None:
+    """To Carl, who has room for one."""
+    with SmtpClient("127.0.0.1", box.port(Port.SMTP)) as client:
+        client.hello()
+        client.command("MAIL FROM:<x@client.example>")
+        client.command("RCPT TO:<carl@example.com>")
+        assert client.data(BIG).code == 250
+
+
 def test_who_writes_to_a_full_mailbox_hears_so_in_the_end_and_the_owner_at_once(
     dovecot: DovecotTree, tmp_path: Path
 ) -> None:
@@ -141,12 +150,10 @@ def test_who_writes_to_a_full_mailbox_hears_so_in_the_end_and_the_owner_at_once(
             "queue.give_up_seconds": 2,
         }
         with RelayBox(tmp_path, settings, accounts={"carl": PASSWORD}) as box:
-            for _ in range(2):
-                with SmtpClient("127.0.0.1", box.port(Port.SMTP)) as client:
-                    client.hello()
-                    client.command("MAIL FROM:<x@client.example>")
-                    client.command("RCPT TO:<carl@example.com>")
-                    assert client.data(BIG).code == 250
+            send_big(box)
+            # Of two that come at once Dovecot may count neither.
+            wait_until(lambda: box.events("delivered"), what="the first letter")
+            send_big(box)
             report = sink.wait_for_messages(1, timeout_seconds=30)[0]
             assert "452 4.2.2" in box.events("deferred")[0]
     assert report.recipients == ("x@client.example",)
