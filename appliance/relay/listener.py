@@ -17,7 +17,6 @@ from appliance.relay.session import Session
 from appliance.relay.shop import Shop
 
 BACKLOG = 4_096  # what the kernel grants; a crowd waits there, not in a client's time-out
-TAKEN_AT_ONCE = 64  # of a crowd, between two looks at those inside: each costs a session's memory
 HANDSHAKE_SECONDS = 30
 _log = logging.getLogger(__name__)
 
@@ -58,16 +57,13 @@ class Listener:
         implicit = self._tls if port is Port.SUBMISSIONS else None
         starttls = None if port is Port.SUBMISSIONS or at_home else self._tls
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
+        return await loop.create_server(
             lambda: Session(self._shop, port, starttls, at_home=at_home),
             sock=sock.dup(),
             ssl=implicit,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
-            backlog=TAKEN_AT_ONCE,
+            backlog=BACKLOG,
         )
-        # asyncio has one number for how many it takes at once and for how many may wait.
-        sock.listen(BACKLOG)
-        return server
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -25,9 +25,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import mailboxes, memory, postfix, postfix_tree, through
-from tests.bench.servers import PATH, SLOW, Ours, Server
-from tests.support.ports import free_port
+from tests.bench import memory, postfix, postfix_tree, through
+from tests.bench.servers import PATH, SLOW, Ours, Server, free_port
 
 SIZES = {2: 2_048, 20: 20_480, 1024: 1_048_576}
 SESSIONS = (1, 10, 50)
@@ -104,7 +103,7 @@ def report(what: str, rates: dict[str, list[float]], goal: tuple[float, float] |
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    everything = ("accept", "slow", "through", "mailboxes", "memory")
+    everything = ("accept", "slow", "through", "memory")
     parser.add_argument("--what", nargs="+", choices=everything, default=list(everything))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=list(SIZES))
@@ -137,9 +136,8 @@ def measure_one(what: str, arguments: argparse.Namespace, folder: Path, tree: Pa
     folder.mkdir()
     if what == "memory":
         return memory.run(folder)
-    if what in ("through", "mailboxes"):
-        part = through if what == "through" else mailboxes
-        return part.run(folder, tree, arguments.rounds, report)
+    if what == "through":
+        return through.run(folder, tree, arguments.rounds, report)
     before = SLOW if what == "slow" else ()
     ours = Ours(folder, module="tests.bench.accept_only", before=before)
     theirs = postfix.Postfix(tree, free_port(), before=before)

@@ -15,20 +15,13 @@ ALONE = "smtpd_client_restrictions = check_client_access static:hold"
 
 
 class Postfix:
-    """Takes mail for example.test and holds it, or with `sink` hands it to that port, with
-    `transport` to that of Postfix's transports.
+    """Takes mail for example.test and holds it, or with `sink` hands it to that port.
 
     Runs in the tree (a chroot on the same disk as everything else). Needs root.
     """
 
     def __init__(
-        self,
-        tree: Path,
-        port: int,
-        *,
-        sink: int | None = None,
-        transport: str = "",
-        before: Sequence[str] = (),
+        self, tree: Path, port: int, *, sink: int | None = None, before: Sequence[str] = ()
     ) -> None:
         self.tree, self.port, self.before = tree, port, list(before)
         self._tracer: subprocess.Popen[bytes] | None = None
@@ -53,11 +46,11 @@ inet_protocols = ipv4
 myhostname = postfix.test
 mydestination =
 relay_domains = example.test
-relay_transport = {transport or f"relay:[127.0.0.1]:{sink or 9}"}
+relay_transport = relay:[127.0.0.1]:{sink or 9}
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
-{"" if sink or transport else ALONE}
+{"" if sink else ALONE}
 message_size_limit = 60000000
 """
         )

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.postfix import Postfix
-from tests.bench.servers import PATH, Ours
-from tests.support.ports import free_port
+from tests.bench.servers import PATH, Ours, free_port
 
 GOALS = {10: (3.0, 2.0), 50: (4.0, 2.0)}
 SIGNED_GOAL = (2.0, 1.2)  # ours signed, against Postfix unsigned

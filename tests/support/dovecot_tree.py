@@ -128,11 +128,6 @@ class DovecotTree:
         argv = ["chroot", str(self.tree), command[0], "-c", f"{self.inside}/{dovecot.FILE}"]
         return subprocess.run([*argv, *command[1:]], capture_output=True, text=True, **more)
 
-    @property
-    def pid(self) -> int:
-        """Of its master process."""
-        return self._process.pid
-
     def home(self, login: str) -> Path:
         """The folder of a mailbox."""
         return self.mail / "homes" / login
