@@ -178,7 +178,9 @@ async def run(arguments: argparse.Namespace) -> None:
     listener = Listener(shop, _sockets(arguments, passed))
     daemon = Daemon(shop, listener, worker, arguments.run / "rendered" / "relay.json")
     shop.why_closed = "The settings have not been read yet."
-    stopped = _on_signals(daemon)  # before anybody is let in: an early end drains as well
+    # Before anybody is let in: who is greeted may end us, and we end in order.
+    _write_pid(arguments)
+    stopped = _on_signals(daemon)
     await listener.open(None, None)
     await daemon.reload_quietly()
     worker.start()
@@ -193,7 +195,6 @@ async def run(arguments: argparse.Namespace) -> None:
     tidier = asyncio.create_task(_tidy_for_ever(spool))
     night = asyncio.create_task(nightly.for_ever(shop))
     rememberer = asyncio.create_task(memories.flush_for_ever())
-    _write_pid(arguments)
     sd.notify("READY=1")
     await stopped.wait()
     sd.notify("STOPPING=1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -89,11 +88,10 @@ class RelayProcess:
         process, self._process = self._process, None
         if process is None:
             return 0
-        # With something before it the relay is that one's child. One that met a call that fails
-        # may be about to end by itself.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            pid = int((self._run / "relay.pid").read_text()) if self.before else process.pid
-            os.kill(pid, number)
+        pid = process.pid
+        if self.before:  # the relay is the child of what stands before it
+            pid = int((self._run / "relay.pid").read_text())
+        os.kill(pid, number)
         return process.wait(timeout=60)
 
     def _greets(self) -> bool:
