@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Hardware, Machine, missing_programs
+from tests.support.machine import Hardware, Machine
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(bool(missing_programs()), reason=f"lacking: {missing_programs()}"),
-]
+pytestmark = pytest.mark.full
 SMALL = Hardware(memory_mib=256, processors=1, guest_ports=(25, 443))
 
 

@@ -2,7 +2,6 @@
 
 import io
 import random
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +16,7 @@ from tests.support.relay_box import RelayBox
 from tests.support.rspamd import Rspamd
 from tests.support.wait import wait_until
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(shutil.which("rspamd") is None, reason="rspamd is not installed"),
-    pytest.mark.skipif(
-        shutil.which("clamd", path="/usr/sbin:/usr/bin") is None, reason="clamd is not installed"
-    ),
-]
+pytestmark = pytest.mark.full
 
 
 def zipped(octets: bytes, name: str = "letter.txt") -> bytes:

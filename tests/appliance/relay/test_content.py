@@ -1,7 +1,6 @@
 """The content station with a real rspamd, and a stand-in for clamd behind it."""
 
 import base64
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,7 @@ from tests.support.relay_box import RelayBox
 from tests.support.rspamd import Rspamd
 from tests.support.smtp_client import Answer, SmtpClient
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(shutil.which("rspamd") is None, reason="rspamd is not installed"),
-]
+pytestmark = pytest.mark.full
 
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 HEAD = (

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +18,7 @@ from tests.support.smtp_sink import Plan, SmtpSink
 from tests.support.tls import Authority
 from tests.support.wait import wait_until
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(shutil.which("unbound") is None, reason="unbound is not installed"),
-    pytest.mark.skipif(shutil.which("ldns-signzone") is None, reason="ldnsutils is not installed"),
-]
+pytestmark = pytest.mark.full
 
 OTHER = hashlib.sha256(b"another server's key").hexdigest()
 _PROOFS = {"RRSIG", "NSEC", "DNSKEY"}

@@ -1,6 +1,5 @@
 """When the spam filter runs, and that rspamd itself takes what is rendered."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +48,6 @@ def test_it_learns_where_mailboxes_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.skipif(shutil.which("rspamadm") is None, reason="rspamd is not installed")
 @pytest.mark.parametrize(
     "names",
     [{}, {"content.ask_lists": False}, {"content.virus": True, "content.clamav": "10.0.0.1"}],
